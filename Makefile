@@ -1,0 +1,122 @@
+# Standpipe. `make help` lists what there is to make.
+#
+# One archive a folder (build/lib/STAGE.a: everything but main.c), one program a stage, one test program a tests/FOLDER/test_*.c.
+# VARIANT=asan builds the same with AddressSanitizer and UndefinedBehaviorSanitizer into build/asan; CC=clang works too.
+
+CC ?= cc
+CFLAGS ?= -O2 -g
+VARIANT ?=
+ALLOCATOR ?= jemalloc
+PREFIX ?= /usr/local
+SYSCONFDIR ?= /etc
+UNITDIR ?= /usr/lib/systemd/system
+V ?=
+
+STAGES := ingest resolve validate store fanout
+B := build$(if $(VARIANT),/$(VARIANT))
+Q := $(if $(V),,@)
+say = $(if $(V),,@printf '  %-7s %s\n' $(1) $(2);)
+
+PACKAGES := nng openssl libsecp256k1 libcbor libcurl libsystemd libwslay libcares jansson libmicrohttpd
+OUR_CPPFLAGS := -I. -D_GNU_SOURCE -D_FORTIFY_SOURCE=2
+OUR_CFLAGS := -std=gnu17 -include common/banned.h -Wall -Wextra -Wconversion -Wsign-conversion -Wshadow -Wstrict-prototypes \
+	-Wmissing-prototypes -Wundef -Wvla -Wwrite-strings -fno-strict-aliasing -fstack-protector-strong
+OUR_LDLIBS := -lnng -lssl -lcrypto -lsecp256k1 -lleveldb -lcurl -lsystemd -lwslay -lcares -ljansson -lmicrohttpd -linih -lcbor \
+	-lpthread
+ifeq ($(VARIANT),asan)
+OUR_CFLAGS += -fsanitize=address,undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer -U_FORTIFY_SOURCE
+OUR_LDFLAGS += -fsanitize=address,undefined
+else ifeq ($(ALLOCATOR),jemalloc)
+OUR_CPPFLAGS += -DHAVE_JEMALLOC
+OUR_LDLIBS += -ljemalloc
+endif
+ifdef WERROR
+OUR_CFLAGS += -Werror
+endif
+
+ROOMS := common $(STAGES) ctl tests/lib
+sources = $(filter-out %/main.c,$(wildcard $(1)/*.c))
+objects = $(patsubst %.c,$(B)/obj/%.o,$(1))
+LIBS := $(foreach r,$(ROOMS),$(if $(call sources,$(r)),$(B)/lib/$(notdir $(r)).a))
+PROGRAMS := $(foreach s,$(STAGES),$(if $(wildcard $(s)/main.c),$(B)/standpipe-$(s))) $(if $(wildcard ctl/main.c),$(B)/standpipe)
+TESTS := $(patsubst tests/%.c,$(B)/tests/%,$(foreach r,common $(STAGES) ctl,$(wildcard tests/$(r)/test_*.c)))
+PIPELINE_TESTS := $(patsubst tests/%.c,$(B)/tests/%,$(wildcard tests/pipeline/test_*.c))
+FUZZERS := $(patsubst tests/%.c,$(B)/tests/%,$(wildcard tests/fuzz/fuzz_*.c))
+ALL_C := $(foreach r,$(ROOMS) tests $(addprefix tests/,common $(STAGES) ctl pipeline fuzz),$(wildcard $(r)/*.c))
+
+all: $(PROGRAMS) ## build the stages and the standpipe command
+.PHONY: all deps run test test-unit test-pipeline test-real asan lint format fuzz install clean help
+.DELETE_ON_ERROR:
+.SECONDARY:
+
+$(B)/obj/%.o: %.c Makefile
+	$(call say,CC,$<)mkdir -p $(@D) && $(CC) $(OUR_CPPFLAGS) $(CPPFLAGS) $(OUR_CFLAGS) $(CFLAGS) -MMD -MP -c -o $@ $<
+
+define archive
+$(B)/lib/$(notdir $(1)).a: $(call objects,$(call sources,$(1)))
+	$$(call say,AR,$$@)mkdir -p $$(@D) && rm -f $$@ && ar rcs $$@ $$^
+endef
+$(foreach r,$(ROOMS),$(eval $(call archive,$(r))))
+
+link = $(call say,LINK,$@)mkdir -p $(@D) && $(CC) $(OUR_CFLAGS) $(CFLAGS) $(OUR_LDFLAGS) $(LDFLAGS) -o $@ $(1) $(OUR_LDLIBS) $(LDLIBS)
+
+$(foreach s,$(STAGES),$(eval $(B)/standpipe-$(s): $(B)/obj/$(s)/main.o $(B)/lib/$(s).a $(B)/lib/common.a))
+$(B)/standpipe: $(B)/obj/ctl/main.o $(B)/lib/ctl.a $(B)/lib/common.a
+$(PROGRAMS):
+	$(call link,$^)
+
+# A test of a stage links with that stage; tests/lib has what several of them need.
+testlib = $(if $(wildcard tests/lib/*.c),$(B)/lib/lib.a)
+define test_program
+$(B)/tests/$(1)/%: $(B)/obj/tests/$(1)/%.o $(B)/obj/tests/test.o $(testlib) $(if $(call sources,$(2)),$(B)/lib/$(2).a) $(B)/lib/common.a
+	$$(call link,$$^)
+endef
+$(foreach r,$(STAGES) ctl,$(eval $(call test_program,$(r),$(r))))
+$(eval $(call test_program,common,common))
+$(eval $(call test_program,pipeline,common))
+
+# A fuzz target is one function, LLVMFuzzerTestOneInput. replay.c gives it a main that runs it over tests/corpus/NAME/.
+$(B)/tests/fuzz/%: $(B)/obj/tests/fuzz/%.o $(B)/obj/tests/fuzz/replay.o $(testlib) $(B)/lib/validate.a $(B)/lib/resolve.a \
+		$(B)/lib/ingest.a $(B)/lib/common.a
+	$(call link,$^)
+
+-include $(patsubst %.c,$(B)/obj/%.d,$(ALL_C) $(foreach s,$(STAGES) ctl,$(s)/main.c))
+
+deps: ## install the Debian packages that building, running and testing need
+	$(Q)tests/deps
+
+run: deps ## build, and run a relay on http://localhost:2470 with its data under ./var
+	$(Q)$(MAKE) --no-print-directory all
+	$(Q)exec $(B)/standpipe run --config systemd/local.conf $(RUN_FLAGS)
+
+test: deps ## everything: lint apart, all tests there are
+	$(Q)$(MAKE) --no-print-directory all tests
+	$(Q)tests/summary $(TESTS) $(FUZZERS) $(PIPELINE_TESTS) tests/units tests/real/run
+
+tests: $(TESTS) $(FUZZERS) $(PIPELINE_TESTS)
+.PHONY: tests
+
+test-unit: $(TESTS) $(FUZZERS) ## unit tests and the replayed fuzz corpora
+	$(Q)tests/summary $(TESTS) $(FUZZERS)
+
+test-pipeline: all $(PIPELINE_TESTS) ## the whole group against small fake hosts
+	$(Q)tests/summary $(PIPELINE_TESTS)
+
+test-real: all ## real PDS, PLC directory and clients from npm
+	$(Q)tests/summary tests/real/run
+
+asan: ## unit and pipeline tests under AddressSanitizer and UndefinedBehaviorSanitizer
+	$(Q)$(MAKE) --no-print-directory VARIANT=asan all tests
+	$(Q)$(MAKE) --no-print-directory VARIANT=asan test-unit test-pipeline
+
+lint: ## warnings of gcc and clang as errors, formatting, layering, man pages, shell scripts
+	$(Q)tests/lint
+
+format: ## put every C file into the project's form
+	$(Q)git ls-files -co --exclude-standard '*.[ch]' | xargs clang-format -i
+
+clean: ## remove what was built
+	$(Q)rm -rf build
+
+help:
+	$(Q)sed -n 's/^\([a-z-]*\):.*## /  make \1	/p' Makefile

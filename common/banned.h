@@ -1,0 +1,14 @@
+/* Forced into every file of ours: functions that have no safe use here. */
+#pragma once
+
+/* Their own headers first, so that only our uses are refused. */
+#include <alloca.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#undef alloca
+#undef strncpy
+#pragma GCC poison strcpy strcat sprintf vsprintf strncpy strncat strtok atoi atol atoll strtol strtoul strtoll strtoull
+#pragma GCC poison gets localtime gmtime alloca system

@@ -1,0 +1,40 @@
+/*
+ * A LevelDB database: bytes to bytes, in key order. database.c is the only file that includes LevelDB's header. One process owns a
+ * database; a LOCK file left by a killed process is no obstacle (the lock is the kernel's, not the file's).
+ *
+ * Errors: -EIO (disk, corruption), -EAGAIN (another process has it open), -ENOSPC, -EACCES; the reason is in database_error.
+ */
+#pragma once
+
+#include "common/bytes.h"
+
+struct database;
+struct database_batch;
+struct database_cursor;
+
+/* cache_bytes: block cache; write_bytes: memtable. Makes the folder if it is not there. */
+int database_open(const char *path, size_t cache_bytes, size_t write_bytes, struct database **ret) MUST_CHECK;
+void database_close(struct database *d);
+/* What the last failure was; "" if none. Of the last database_open if d is NULL. */
+const char *database_error(const struct database *d);
+/* Memory held by the cache, the memtables and the table readers, as LevelDB counts it. */
+int64_t database_memory_bytes(void *d);
+
+/* -ENOENT. out is cleared first. */
+int database_get(struct database *d, struct span key, struct buf *out) MUST_CHECK;
+
+/* Changes that become visible, and durable if sync, all at once. */
+struct database_batch *database_batch_new(void);
+void database_batch_free(struct database_batch *b);
+void database_batch_put(struct database_batch *b, struct span key, struct span value);
+void database_batch_delete(struct database_batch *b, struct span key);
+/* Clears the batch when it is done. */
+int database_write(struct database *d, struct database_batch *b, bool sync) MUST_CHECK;
+
+/* Walks keys upward: cursor = database_seek(d, start); for (; cursor_valid; cursor_next) ... Frees by database_cursor_free. */
+struct database_cursor *database_seek(struct database *d, struct span start);
+bool database_cursor_is_valid(const struct database_cursor *c);
+struct span database_cursor_key(const struct database_cursor *c);
+struct span database_cursor_value(const struct database_cursor *c);
+void database_cursor_next(struct database_cursor *c);
+void database_cursor_free(struct database_cursor *c);

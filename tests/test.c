@@ -1,0 +1,173 @@
+#include "tests/test.h"
+
+#include <errno.h>
+#include <ftw.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <sys/random.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+static struct {
+	struct test *first, **last;
+	unsigned failures; /* of the test that runs */
+	char skipped[256];
+	char folder[64];
+	uint64_t random;
+	bool seeded;
+} state;
+
+void test_register(struct test *t)
+{
+	if (!state.last)
+		state.last = &state.first;
+	*state.last = t;
+	state.last = &t->next;
+}
+
+void test_fail(const char *file, int line, const char *format, ...)
+{
+	va_list args;
+
+	state.failures++;
+	printf("# %s:%d: ", file, line);
+	va_start(args, format);
+	vprintf(format, args);
+	va_end(args);
+	putchar('\n');
+}
+
+void test_skip(const char *format, ...)
+{
+	va_list args;
+
+	va_start(args, format);
+	vsnprintf(state.skipped, sizeof(state.skipped), format, args);
+	va_end(args);
+}
+
+const char *test_vectors(void)
+{
+	static char path[4096];
+	const char *given = getenv("STANDPIPE_VECTORS");
+	struct stat st;
+
+	snprintf(path, sizeof(path), "%s", given ? given : "../shared/vectors");
+	return stat(path, &st) == 0 ? path : NULL;
+}
+
+void test_read_file(const char *path, struct buf *ret)
+{
+	FILE *f = fopen(path, "re");
+	size_t n;
+
+	if (!f) {
+		printf("Bail out! %s: %s\n", path, strerror(errno));
+		exit(1);
+	}
+	buf_init(ret, MIB(256));
+	do {
+		uint8_t block[65536];
+
+		n = fread(block, 1, sizeof(block), f);
+		buf_append(ret, span_of(block, n));
+	} while (n > 0);
+	fclose(f);
+}
+
+static int remove_entry(const char *path, const struct stat *st, int type, struct FTW *ftw)
+{
+	(void)st;
+	(void)type;
+	(void)ftw;
+	return remove(path);
+}
+
+static void remove_folder(void)
+{
+	nftw(state.folder, remove_entry, 16, FTW_DEPTH | FTW_PHYS);
+}
+
+const char *test_folder(void)
+{
+	static unsigned count;
+	static char path[96];
+
+	if (!state.folder[0]) {
+		snprintf(state.folder, sizeof(state.folder), "/tmp/standpipe-test-XXXXXX");
+		if (!mkdtemp(state.folder)) {
+			printf("Bail out! %s: %s\n", state.folder, strerror(errno));
+			exit(1);
+		}
+		atexit(remove_folder);
+	}
+	snprintf(path, sizeof(path), "%s/%u", state.folder, count++);
+	mkdir(path, 0700);
+	return path;
+}
+
+uint64_t test_random(void)
+{
+	if (!state.seeded) {
+		const char *given = getenv("TEST_SEED");
+
+		if (!given || sscanf(given, "%" SCNu64, &state.random) != 1)
+			(void)!getrandom(&state.random, sizeof(state.random), 0);
+		printf("# TEST_SEED=%" PRIu64 "\n", state.random);
+		state.seeded = true;
+	}
+	/* splitmix64 */
+	state.random += 0x9e3779b97f4a7c15u;
+	uint64_t z = state.random;
+
+	z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9u;
+	z = (z ^ (z >> 27)) * 0x94d049bb133111ebu;
+	return z ^ (z >> 31);
+}
+
+void test_hex(const char *hex, struct buf *out)
+{
+	unsigned digits = 0, byte = 0;
+
+	for (; *hex; hex++) {
+		const char *all = "0123456789abcdef", *at = strchr(all, *hex);
+
+		if (!at)
+			continue;
+		byte = byte << 4 | (unsigned)(at - all);
+		if (++digits % 2 == 0)
+			buf_put_u8(out, (uint8_t)byte);
+	}
+}
+
+/* Arguments: names of tests to run; none: all. */
+static bool is_chosen(const char *name, int argc, char **argv)
+{
+	for (int i = 1; i < argc; i++)
+		if (strcmp(argv[i], name) == 0)
+			return true;
+	return argc < 2;
+}
+
+int main(int argc, char **argv)
+{
+	const char *slash = strrchr(argv[0], '/'), *file = slash ? slash + 1 : argv[0];
+	unsigned failed = 0;
+
+	setvbuf(stdout, NULL, _IOLBF, 0);
+	for (struct test *t = state.first; t; t = t->next) {
+		if (!is_chosen(t->name, argc, argv))
+			continue;
+		state.failures = 0;
+		state.skipped[0] = '\0';
+		t->run();
+		if (state.failures)
+			printf("not ok %s: %s\n", file, t->name);
+		else if (state.skipped[0])
+			printf("skip %s: %s: %s\n", file, t->name, state.skipped);
+		else
+			printf("ok %s: %s\n", file, t->name);
+		failed += state.failures > 0;
+	}
+	return failed > 0;
+}
