@@ -12,7 +12,8 @@
 
 #include "common/bytes.h"
 
-enum cbor_type {
+/* Not "cbor_type", and not "cbor_get_bool" below: those names are taken by libcbor, which we link. */
+enum cbor_item_type {
 	CBOR_INTEGER,
 	CBOR_BYTES,
 	CBOR_TEXT,
@@ -25,7 +26,7 @@ enum cbor_type {
 
 /* One head and, for leaves, its content. Arrays and maps: count only; the entries follow in the reader. */
 struct cbor_item {
-	enum cbor_type type;
+	enum cbor_item_type type;
 	int64_t integer;
 	bool boolean;
 	size_t count;	   /* entries of an array, pairs of a map */
@@ -34,11 +35,11 @@ struct cbor_item {
 
 int cbor_get(struct reader *r, struct cbor_item *ret) MUST_CHECK;
 /* The next item must be of this type. */
-int cbor_get_type(struct reader *r, enum cbor_type type, struct cbor_item *ret) MUST_CHECK;
+int cbor_get_type(struct reader *r, enum cbor_item_type type, struct cbor_item *ret) MUST_CHECK;
 int cbor_get_integer(struct reader *r, int64_t *ret) MUST_CHECK;
 int cbor_get_text(struct reader *r, struct span *ret) MUST_CHECK;
 int cbor_get_bytes(struct reader *r, struct span *ret) MUST_CHECK;
-int cbor_get_bool(struct reader *r, bool *ret) MUST_CHECK;
+int cbor_get_boolean(struct reader *r, bool *ret) MUST_CHECK;
 /* A CID or null; null gives an empty span. */
 int cbor_get_cid_or_null(struct reader *r, struct span *ret) MUST_CHECK;
 /* One whole item of any kind, all rules checked to its end, without recursion. ret_raw (may be NULL) gets its bytes. */
