@@ -19,7 +19,6 @@ struct loop_io {
 	void (*ready)(void *arg, uint32_t events); /* EPOLLIN, ... */
 	void *arg;
 	int fd; /* -1 while not added */
-	struct loop_io *next_removed;
 };
 
 struct loop_timer {
