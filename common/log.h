@@ -20,7 +20,8 @@ void log_write(enum log_level level, const char *format, ...) PRINTF(2, 3);
 #define log_info(...) log_write(LOG_LEVEL_INFO, __VA_ARGS__)
 #define log_debug(...) log_write(LOG_LEVEL_DEBUG, __VA_ARGS__)
 
-/* Escaped and cut to fit; valid until the eighth call after this one. */
+/* Escaped and cut to fit, and in quotes if it is empty or could be taken for more than one word ("reason=a host=b"); valid until
+ * the eighth call after this one. */
 const char *log_text(struct span s);
 
 /* For lines that hostile input could repeat: at most burst lines per period; the next line that passes says how many were
