@@ -4,7 +4,7 @@
  * range, default and meaning; an unknown section or key, or a value out of its range, is refused with file, line and reason.
  *
  * Sizes take K, M, G (powers of 1024); times take us, ms, s, m, h, d and must have a unit; flags are true or false.
- * Getters assert that the key exists and has the type: a wrong name is our mistake, not the user's.
+ * Texts have no control characters. Getters assert that the key exists and has the type: a wrong name is our mistake, not the user's.
  */
 #pragma once
 
@@ -26,6 +26,8 @@ int config_read_file(struct config *c, const char *path, char *ret_error, size_t
 int config_read_environment(struct config *c, char *ret_error, size_t size) MUST_CHECK;
 /* "section.key=value" */
 int config_set(struct config *c, const char *assignment, char *ret_error, size_t size) MUST_CHECK;
+/* What the values say together: a shortest time is not above its longest, network.ca_file can be read. -EINVAL. */
+int config_check(const struct config *c, char *ret_error, size_t size) MUST_CHECK;
 
 /* key: "ingest.window". */
 const char *config_text(const struct config *c, const char *key);
