@@ -1,0 +1,442 @@
+#include "common/cbor.h"
+
+#include <assert.h>
+#include <errno.h>
+
+#include <cbor.h>
+
+#include "common/limits.h"
+
+/* The upper three bits of a head [RFC 8949, section 3.1]. */
+enum {
+	MAJOR_UNSIGNED,
+	MAJOR_NEGATIVE,
+	MAJOR_BYTES,
+	MAJOR_TEXT,
+	MAJOR_ARRAY,
+	MAJOR_MAP,
+	MAJOR_TAG,
+	MAJOR_SIMPLE,
+};
+
+enum { SIMPLE_FALSE = 20, SIMPLE_TRUE = 21, SIMPLE_NULL = 22 };
+
+/* The lower five bits of a head: the value itself, or that it follows in 1, 2, 4 or 8 bytes. */
+#define INFO_U8  24
+#define INFO_U64 27
+
+/* A CID in CBOR: tag 42 around a byte string that starts with the identity multibase, 0x00
+ * [DAG-CBOR: links]. */
+#define TAG_CID    42
+#define CID_PREFIX 0x00
+
+#define HEAD_SIZE 9
+
+struct head {
+	unsigned major;
+	uint64_t value;
+};
+
+/* A head in its shortest form. Floats get through here as simple values of 24 and more, and are
+ * refused as such. */
+static inline int get_head(struct reader *r, struct head *ret)
+{
+	unsigned info;
+	size_t size;
+	uint64_t value = 0;
+
+	if (r->left == 0)
+		return -EBADMSG;
+	info = r->ptr[0] & 0x1f;
+	ret->major = r->ptr[0] >> 5;
+	if (info < INFO_U8) {
+		ret->value = info;
+		r->ptr++;
+		r->left--;
+		return 0;
+	}
+	if (info > INFO_U64)
+		return -EBADMSG;
+	size = (size_t)1 << (info - INFO_U8);
+	if (r->left < 1 + size)
+		return -EBADMSG;
+	for (size_t i = 1; i <= size; i++)
+		value = value << 8 | r->ptr[i];
+	if (size == 1 ? value < INFO_U8 : value >> (4 * size) == 0)
+		return -EBADMSG;
+	ret->value = value;
+	r->ptr += 1 + size;
+	r->left -= 1 + size;
+	return 0;
+}
+
+static inline bool is_continuation(uint8_t c)
+{
+	return (c & 0xc0) == 0x80;
+}
+
+/* Bytes of the UTF-8 sequence at p; 0 if there is none. No overlong forms, no surrogates, nothing
+ * past U+10FFFF [RFC 3629]. */
+static size_t utf8_sequence(const uint8_t *p, size_t left)
+{
+	uint8_t low = 0x80, high = 0xbf; /* bounds of the second byte */
+	size_t size;
+
+	if (p[0] < 0x80)
+		return 1;
+	if (p[0] < 0xc2 || p[0] > 0xf4)
+		return 0;
+	size = p[0] < 0xe0 ? 2 : p[0] < 0xf0 ? 3 : 4;
+	if (p[0] == 0xe0)
+		low = 0xa0;
+	else if (p[0] == 0xed)
+		high = 0x9f;
+	else if (p[0] == 0xf0)
+		low = 0x90;
+	else if (p[0] == 0xf4)
+		high = 0x8f;
+	if (left < size || p[1] < low || p[1] > high)
+		return 0;
+	for (size_t i = 2; i < size; i++)
+		if (!is_continuation(p[i]))
+			return 0;
+	return size;
+}
+
+static bool utf8_is_valid(struct span s)
+{
+	const uint8_t *p = s.ptr;
+	size_t left = s.len;
+
+	while (left > 0) {
+		uint64_t eight;
+		size_t size;
+
+		if (left >= sizeof(eight)) {
+			memcpy(&eight, p, sizeof(eight));
+			if ((eight & 0x8080808080808080u) == 0) {
+				p += sizeof(eight);
+				left -= sizeof(eight);
+				continue;
+			}
+		}
+		size = utf8_sequence(p, left);
+		if (size == 0)
+			return false;
+		p += size;
+		left -= size;
+	}
+	return true;
+}
+
+/* What follows the head of a CID. */
+static int get_cid(struct reader *r, struct span *ret)
+{
+	struct head head;
+	struct span s;
+
+	if (get_head(r, &head) < 0 || head.major != MAJOR_BYTES || head.value < 2 ||
+	    head.value > 1 + LIMIT_CBOR_CID)
+		return -EBADMSG;
+	if (reader_get_span(r, (size_t)head.value, &s) < 0 || s.ptr[0] != CID_PREFIX)
+		return -EBADMSG;
+	*ret = span_of(s.ptr + 1, s.len - 1);
+	return 0;
+}
+
+static inline int get_simple(uint64_t value, struct cbor_item *ret)
+{
+	if (value == SIMPLE_NULL) {
+		ret->type = CBOR_NULL;
+		return 0;
+	}
+	ret->type = CBOR_BOOL;
+	ret->boolean = value == SIMPLE_TRUE;
+	return value == SIMPLE_TRUE || value == SIMPLE_FALSE ? 0 : -EBADMSG;
+}
+
+/* Content of bytes or text. */
+static inline int get_string(struct reader *r, const struct head *head, struct cbor_item *ret)
+{
+	ret->type = head->major == MAJOR_TEXT ? CBOR_TEXT : CBOR_BYTES;
+	if (head->value > r->left || reader_get_span(r, (size_t)head->value, &ret->bytes) < 0)
+		return -EBADMSG;
+	return ret->type == CBOR_BYTES || utf8_is_valid(ret->bytes) ? 0 : -EBADMSG;
+}
+
+/* An entry has at least one byte, a pair three (no key is empty): a count that cannot be true is
+ * refused before its entries. */
+static inline int get_container(const struct reader *r, const struct head *head,
+				struct cbor_item *ret)
+{
+	size_t smallest = head->major == MAJOR_MAP ? 3 : 1;
+
+	ret->type = head->major == MAJOR_MAP ? CBOR_MAP : CBOR_ARRAY;
+	if (head->value > LIMIT_CBOR_CONTAINER || head->value > r->left / smallest)
+		return -EBADMSG;
+	ret->count = (size_t)head->value;
+	return 0;
+}
+
+static inline int get_integer(const struct head *head, struct cbor_item *ret)
+{
+	ret->type = CBOR_INTEGER;
+	if (head->value > INT64_MAX)
+		return -EBADMSG;
+	ret->integer = (int64_t)head->value;
+	if (head->major == MAJOR_NEGATIVE)
+		ret->integer = -1 - ret->integer;
+	return 0;
+}
+
+/* As cbor_get, but on failure both arguments are in any state. */
+static inline int get_item(struct reader *r, struct cbor_item *ret)
+{
+	struct head head;
+
+	if (get_head(r, &head) < 0)
+		return -EBADMSG;
+	switch (head.major) {
+	case MAJOR_UNSIGNED:
+	case MAJOR_NEGATIVE:
+		return get_integer(&head, ret);
+	case MAJOR_BYTES:
+	case MAJOR_TEXT:
+		return get_string(r, &head, ret);
+	case MAJOR_ARRAY:
+	case MAJOR_MAP:
+		return get_container(r, &head, ret);
+	case MAJOR_TAG:
+		ret->type = CBOR_CID;
+		return head.value == TAG_CID ? get_cid(r, &ret->bytes) : -EBADMSG;
+	default:
+		return get_simple(head.value, ret);
+	}
+}
+
+int cbor_get(struct reader *r, struct cbor_item *ret)
+{
+	struct reader in = *r;
+	struct cbor_item item = {0};
+
+	if (get_item(&in, &item) < 0)
+		return -EBADMSG;
+	*r = in;
+	*ret = item;
+	return 0;
+}
+
+int cbor_get_type(struct reader *r, enum cbor_item_type type, struct cbor_item *ret)
+{
+	struct reader in = *r;
+	struct cbor_item item;
+
+	if (cbor_get(&in, &item) < 0 || item.type != type)
+		return -EBADMSG;
+	*r = in;
+	*ret = item;
+	return 0;
+}
+
+int cbor_get_integer(struct reader *r, int64_t *ret)
+{
+	struct cbor_item item;
+
+	if (cbor_get_type(r, CBOR_INTEGER, &item) < 0)
+		return -EBADMSG;
+	*ret = item.integer;
+	return 0;
+}
+
+int cbor_get_text(struct reader *r, struct span *ret)
+{
+	struct cbor_item item;
+
+	if (cbor_get_type(r, CBOR_TEXT, &item) < 0)
+		return -EBADMSG;
+	*ret = item.bytes;
+	return 0;
+}
+
+int cbor_get_bytes(struct reader *r, struct span *ret)
+{
+	struct cbor_item item;
+
+	if (cbor_get_type(r, CBOR_BYTES, &item) < 0)
+		return -EBADMSG;
+	*ret = item.bytes;
+	return 0;
+}
+
+int cbor_get_boolean(struct reader *r, bool *ret)
+{
+	struct cbor_item item;
+
+	if (cbor_get_type(r, CBOR_BOOL, &item) < 0)
+		return -EBADMSG;
+	*ret = item.boolean;
+	return 0;
+}
+
+int cbor_get_cid_or_null(struct reader *r, struct span *ret)
+{
+	struct reader in = *r;
+	struct cbor_item item;
+
+	if (cbor_get(&in, &item) < 0 || (item.type != CBOR_CID && item.type != CBOR_NULL))
+		return -EBADMSG;
+	*r = in;
+	*ret = item.type == CBOR_CID ? item.bytes : SPAN_EMPTY;
+	return 0;
+}
+
+/* By length, then bytewise [data model: maps]. */
+static inline bool key_is_after(struct span key, struct span last)
+{
+	return key.len != last.len ? key.len > last.len : memcmp(key.ptr, last.ptr, key.len) > 0;
+}
+
+/* As cbor_map_key, but on failure the reader is in any state. */
+static inline int get_key(struct reader *r, struct cbor_map *m, struct span *ret_key)
+{
+	struct cbor_item item;
+	struct head head;
+
+	if (get_head(r, &head) < 0 || head.major != MAJOR_TEXT || head.value == 0 ||
+	    head.value > LIMIT_CBOR_KEY || get_string(r, &head, &item) < 0)
+		return -EBADMSG;
+	if (!key_is_after(item.bytes, m->last_key))
+		return -EBADMSG;
+	m->left--;
+	m->last_key = item.bytes;
+	*ret_key = item.bytes;
+	return 0;
+}
+
+/* A container whose entries are being skipped. Of an array, only how many are left counts. */
+struct level {
+	bool is_map;
+	struct cbor_map map;
+};
+
+int cbor_skip(struct reader *r, struct span *ret_raw)
+{
+	struct level levels[LIMIT_CBOR_DEPTH], *end = levels + LIMIT_CBOR_DEPTH, *top = levels;
+	struct reader in = *r;
+	struct cbor_item item;
+	struct span key;
+
+	do {
+		if (top > levels && !top[-1].is_map)
+			top[-1].map.left--;
+		else if (top > levels && get_key(&in, &top[-1].map, &key) < 0)
+			return -EBADMSG;
+		if (get_item(&in, &item) < 0)
+			return -EBADMSG;
+		if (item.type == CBOR_ARRAY || item.type == CBOR_MAP) {
+			if (top == end)
+				return -EBADMSG;
+			*top++ = (struct level){item.type == CBOR_MAP, {item.count, SPAN_EMPTY}};
+		}
+		while (top > levels && top[-1].map.left == 0)
+			top--;
+	} while (top > levels);
+	if (ret_raw)
+		*ret_raw = span_of(r->ptr, r->left - in.left);
+	*r = in;
+	return 0;
+}
+
+int cbor_check(struct span item)
+{
+	struct reader r = reader_of(item);
+
+	if (cbor_skip(&r, NULL) < 0 || r.left > 0)
+		return -EBADMSG;
+	return 0;
+}
+
+int cbor_map_open(struct reader *r, struct cbor_map *ret)
+{
+	struct cbor_item item;
+
+	if (cbor_get_type(r, CBOR_MAP, &item) < 0)
+		return -EBADMSG;
+	*ret = (struct cbor_map){item.count, SPAN_EMPTY};
+	return 0;
+}
+
+int cbor_map_key(struct reader *r, struct cbor_map *m, struct span *ret_key)
+{
+	struct reader in = *r;
+
+	assert(m->left > 0);
+	if (get_key(&in, m, ret_key) < 0)
+		return -EBADMSG;
+	*r = in;
+	return 0;
+}
+
+void cbor_put_integer(struct buf *b, int64_t v)
+{
+	uint8_t head[HEAD_SIZE];
+	size_t size = v >= 0 ? cbor_encode_uint((uint64_t)v, head, sizeof(head))
+			     : cbor_encode_negint((uint64_t)(-1 - v), head, sizeof(head));
+
+	buf_append(b, span_of(head, size));
+}
+
+void cbor_put_bytes(struct buf *b, struct span s)
+{
+	uint8_t head[HEAD_SIZE];
+
+	buf_append(b, span_of(head, cbor_encode_bytestring_start(s.len, head, sizeof(head))));
+	buf_append(b, s);
+}
+
+void cbor_put_text(struct buf *b, struct span s)
+{
+	uint8_t head[HEAD_SIZE];
+
+	buf_append(b, span_of(head, cbor_encode_string_start(s.len, head, sizeof(head))));
+	buf_append(b, s);
+}
+
+void cbor_put_array(struct buf *b, size_t count)
+{
+	uint8_t head[HEAD_SIZE];
+
+	buf_append(b, span_of(head, cbor_encode_array_start(count, head, sizeof(head))));
+}
+
+void cbor_put_map(struct buf *b, size_t count)
+{
+	uint8_t head[HEAD_SIZE];
+
+	buf_append(b, span_of(head, cbor_encode_map_start(count, head, sizeof(head))));
+}
+
+void cbor_put_cid(struct buf *b, struct span binary_cid)
+{
+	uint8_t head[HEAD_SIZE];
+
+	buf_append(b, span_of(head, cbor_encode_tag(TAG_CID, head, sizeof(head))));
+	buf_append(b, span_of(head, cbor_encode_bytestring_start(1 + binary_cid.len, head,
+								 sizeof(head))));
+	buf_put_u8(b, CID_PREFIX);
+	buf_append(b, binary_cid);
+}
+
+void cbor_put_bool(struct buf *b, bool v)
+{
+	uint8_t head[HEAD_SIZE];
+
+	buf_append(b, span_of(head, cbor_encode_bool(v, head, sizeof(head))));
+}
+
+void cbor_put_null(struct buf *b)
+{
+	uint8_t head[HEAD_SIZE];
+
+	buf_append(b, span_of(head, cbor_encode_null(head, sizeof(head))));
+}
