@@ -15,17 +15,25 @@ struct metrics *metrics_new(const char *stage, int instance /* -1: none */);
 void metrics_free(struct metrics *m);
 
 /* labels: "verdict=\"bad_signature\"" or NULL. The pointer is valid until metrics_free; the caller adds to it (counter) or sets
- * it (gauge). Copies the strings. */
+ * it (gauge); the same name and labels give the same pointer. Copies the strings. Asserts that the name begins with relay_ and
+ * that counters, and they alone, end in _total. */
 uint64_t *metrics_counter(struct metrics *m, const char *name, const char *help, const char *labels);
 int64_t *metrics_gauge(struct metrics *m, const char *name, const char *help, const char *labels);
 /* Asked when rendered. */
 void metrics_gauge_call(struct metrics *m, const char *name, const char *help, const char *labels, int64_t (*get)(void *arg),
 			void *arg);
+/* A counter in seconds, which is asked for its microseconds when rendered. */
+void metrics_seconds_call(struct metrics *m, const char *name, const char *help, const char *labels,
+			  uint64_t (*get_usec)(void *arg), void *arg);
+
+/* Appends name="value", the value escaped: for labels that are not constant. */
+void metrics_put_label(struct buf *out, const char *name, struct span value);
 
 /* Appends the exposition. */
 void metrics_render(struct metrics *m, struct buf *out);
 
-/* Serves GET /metrics on 127.0.0.1:port. -EADDRINUSE, ... */
+/* Serves GET /metrics on 127.0.0.1:port; port 0: a free one. -EADDRINUSE, ... */
 struct metrics_server;
 int metrics_server_new(struct metrics *m, struct loop *l, uint16_t port, struct metrics_server **ret) MUST_CHECK;
+uint16_t metrics_server_port(const struct metrics_server *s);
 void metrics_server_free(struct metrics_server *s);
