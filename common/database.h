@@ -31,9 +31,12 @@ void database_batch_delete(struct database_batch *b, struct span key);
 /* Clears the batch when it is done. */
 int database_write(struct database *d, struct database_batch *b, bool sync) MUST_CHECK;
 
-/* Walks keys upward: cursor = database_seek(d, start); for (; cursor_valid; cursor_next) ... Frees by database_cursor_free. */
+/* Walks keys upward: cursor = database_seek(d, start); for (; cursor_valid; cursor_next) ... Frees by database_cursor_free, before
+ * the database is closed. Sees the database as it was at database_seek. Key and value borrow until the next step. */
 struct database_cursor *database_seek(struct database *d, struct span start);
 bool database_cursor_is_valid(const struct database_cursor *c);
+/* Why it is not valid: 0 at the end of the keys, or -EIO. */
+int database_cursor_error(const struct database_cursor *c) MUST_CHECK;
 struct span database_cursor_key(const struct database_cursor *c);
 struct span database_cursor_value(const struct database_cursor *c);
 void database_cursor_next(struct database_cursor *c);
