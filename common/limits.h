@@ -35,6 +35,8 @@
 #define LIMIT_DID_DOCUMENT 65536	/* bytes of a DID document; real ones have under 2,000 */
 #define LIMIT_HTTP_HEAD 8192		/* bytes of the answer to a WebSocket handshake */
 #define LIMIT_XRPC_BODY 4096		/* bytes of a request body on the public port */
+#define LIMIT_REMOTE 64			/* bytes of a client's address as text; IPv6 with brackets and port takes 53 */
+#define LIMIT_REASON 1024		/* bytes of a reason for people, as one stage tells it another */
 
 #define LIMIT_BATCH_BYTES 131072	/* a batch is sent when it has this many bytes, */
 #define LIMIT_BATCH_EVENTS 64		/* or this many events, */
