@@ -1,6 +1,5 @@
 #include "common/database.h"
 
-#include <assert.h>
 #include <errno.h>
 #include <stdlib.h>
 #include <sys/stat.h>

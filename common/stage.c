@@ -1,0 +1,432 @@
+#include "common/stage.h"
+
+#include <assert.h>
+#include <dirent.h>
+#include <errno.h>
+#include <getopt.h>
+#include <limits.h>
+#include <stdlib.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+#include <systemd/sd-daemon.h>
+
+#include "common/host.h"
+#include "common/log.h"
+#include "common/message.h"
+
+#define SETS_MAX     64   /* --set arguments; more belong into a file */
+#define INSTANCE_MAX 63   /* group.lanes and group.replicas go up to 64 */
+#define ERROR_SIZE   1024 /* a reason of config.c or host.c */
+
+/* Other stages' users are in this one's group: they connect to its sockets; its files say
+ * themselves what the group may. */
+#define UMASK 0007
+#define FOLDER_SHARED                                                                              \
+	0770 /* group.data_dir and group.run_dir, where every stage makes its own entries */
+#define FOLDER_OWN 0750
+
+struct arguments {
+	const char *config;
+	const char *sets[SETS_MAX];
+	size_t set_count;
+	bool check;
+};
+
+static void print_usage(const char *name, enum stage_kind kind, FILE *out)
+{
+	fprintf(out,
+		"usage: standpipe-%s [--config FILE] [--set section.key=value]... "
+		"%s[--check-config]\n"
+		"       standpipe-%s --version | --help\n",
+		name, kind == STAGE_INSTANCES ? "[--instance N] " : "", name);
+}
+
+static bool parse_instance(const char *text, unsigned *ret)
+{
+	char end;
+
+	if (strspn(text, "0123456789") != strlen(text) || strlen(text) > 2)
+		return false;
+	return sscanf(text, "%u%c", ret, &end) == 1 && *ret <= INSTANCE_MAX;
+}
+
+/* STAGE_GO, or the exit status. */
+static int parse_arguments(struct stage *s, enum stage_kind kind, int argc, char **argv,
+			   struct arguments *a)
+{
+	static const struct option options[] = {{"config", required_argument, NULL, 'c'},
+						{"set", required_argument, NULL, 's'},
+						{"instance", required_argument, NULL, 'i'},
+						{"check-config", no_argument, NULL, 'k'},
+						{"version", no_argument, NULL, 'v'},
+						{"help", no_argument, NULL, 'h'},
+						{NULL, 0, NULL, 0}};
+	bool ok = true;
+	int option;
+
+	optind = 1;
+	while (ok && (option = getopt_long(argc, argv, "", options, NULL)) != -1) {
+		switch (option) {
+		case 'c':
+			a->config = optarg;
+			break;
+		case 's':
+			ok = a->set_count < SETS_MAX;
+			if (ok)
+				a->sets[a->set_count++] = optarg;
+			break;
+		case 'i':
+			ok = kind == STAGE_INSTANCES && parse_instance(optarg, &s->instance);
+			break;
+		case 'k':
+			a->check = true;
+			break;
+		case 'v':
+			printf("standpipe-%s %s\n", s->name, STAGE_VERSION);
+			return 0;
+		case 'h':
+			print_usage(s->name, kind, stdout);
+			return 0;
+		default:
+			ok = false;
+		}
+	}
+	if (ok && optind == argc)
+		return STAGE_GO;
+	print_usage(s->name, kind, stderr);
+	return STAGE_EXIT_USAGE;
+}
+
+static void set_log_level(const struct config *c)
+{
+	static const struct {
+		const char *name;
+		enum log_level level;
+	} levels[] = {
+		{"error", LOG_LEVEL_ERROR},   {"warning", LOG_LEVEL_WARNING},
+		{"notice", LOG_LEVEL_NOTICE}, {"info", LOG_LEVEL_INFO},
+		{"debug", LOG_LEVEL_DEBUG},
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(levels); i++)
+		if (strcmp(config_text(c, "group.log_level"), levels[i].name) == 0)
+			log_set_level(levels[i].level);
+}
+
+/* How many instances of this stage the group has. */
+static unsigned instance_count(const struct stage *s, enum stage_kind kind)
+{
+	if (kind == STAGE_SINGLE)
+		return 1;
+	return (unsigned)config_number(
+		s->config, strcmp(s->name, "validate") == 0 ? "group.lanes" : "group.replicas");
+}
+
+static uint64_t metrics_port(const struct stage *s)
+{
+	char key[64];
+	uint64_t port;
+
+	snprintf(key, sizeof(key), "%s.metrics_port", s->name);
+	port = config_number(s->config, key);
+	return port ? port + s->instance : 0;
+}
+
+/* What no single value is wrong about. */
+static int check_together(struct stage *s, enum stage_kind kind, char *ret_error, size_t size)
+{
+	struct host_policy *policy;
+	int error;
+
+	error = config_check(s->config, ret_error, size);
+	if (error)
+		return error;
+	error = host_policy_new(s->config, ret_error, size, &policy);
+	if (error)
+		return error;
+	host_policy_free(policy);
+	if (s->instance >= instance_count(s, kind)) {
+		snprintf(ret_error, size,
+			 "there is no instance %u of %s: they are numbered from 0 to %u",
+			 s->instance, s->name, instance_count(s, kind) - 1);
+		return -EINVAL;
+	}
+	if (metrics_port(s) > UINT16_MAX) {
+		snprintf(ret_error, size, "%s.metrics_port: too high for instance %u", s->name,
+			 s->instance);
+		return -EINVAL;
+	}
+	return 0;
+}
+
+static int read_config(struct stage *s, enum stage_kind kind, const struct arguments *a)
+{
+	char reason[ERROR_SIZE];
+	int error = 0;
+
+	s->config = config_new();
+	if (a->config)
+		error = config_read_file(s->config, a->config, reason, sizeof(reason));
+	if (!error)
+		error = config_read_environment(s->config, reason, sizeof(reason));
+	for (size_t i = 0; i < a->set_count && !error; i++)
+		error = config_set(s->config, a->sets[i], reason, sizeof(reason));
+	if (!error)
+		error = check_together(s, kind, reason, sizeof(reason));
+	if (error)
+		log_error("configuration: %s", reason);
+	return error;
+}
+
+/* A stage has thousands of connections; the soft limit is for programs that use select(). */
+static void raise_descriptor_limit(void)
+{
+	struct rlimit limit;
+
+	if (getrlimit(RLIMIT_NOFILE, &limit) < 0)
+		return;
+	limit.rlim_cur = limit.rlim_max;
+	(void)setrlimit(RLIMIT_NOFILE, &limit);
+}
+
+/* Makes a folder and those above it. */
+static int make_folder(const char *path, mode_t mode)
+{
+	char part[PATH_MAX];
+	struct stat st;
+
+	for (size_t i = 1;; i++) {
+		if (i >= sizeof(part))
+			return -ENAMETOOLONG;
+		if (path[i] != '/' && path[i] != '\0')
+			continue;
+		memcpy(part, path, i);
+		part[i] = '\0';
+		if (mkdir(part, mode) < 0 && errno != EEXIST)
+			return -errno;
+		if (path[i] == '\0')
+			break;
+	}
+	if (stat(path, &st) < 0)
+		return -errno;
+	return S_ISDIR(st.st_mode) ? 0 : -ENOTDIR;
+}
+
+int stage_data_dir(struct stage *s, const char *name, char *ret)
+{
+	const char *dir = config_text(s->config, "group.data_dir");
+	int error, n;
+
+	error = make_folder(dir, FOLDER_SHARED);
+	n = snprintf(ret, PATH_MAX, "%s/%s", dir, name);
+	assert(n > 0 && n < PATH_MAX);
+	if (!error)
+		error = make_folder(ret, FOLDER_OWN);
+	if (error)
+		log_error("the data folder cannot be made: %s: %s", ret, strerror(-error));
+	return error;
+}
+
+const char *stage_pipe_url(const struct stage *s, const char *name, const char *stage,
+			   unsigned lane, char *ret)
+{
+	return config_pipe_url(s->config, name, stage, lane, ret);
+}
+
+/* Metrics that every process has. */
+
+static uint64_t cpu_usec(void *arg)
+{
+	struct timespec ts;
+
+	(void)arg;
+	clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &ts);
+	return (uint64_t)ts.tv_sec * USEC_PER_SEC + (uint64_t)ts.tv_nsec / 1000;
+}
+
+static int64_t open_descriptors(void *arg)
+{
+	DIR *dir = opendir("/proc/self/fd");
+	int64_t count = -3; /* ".", "..", and the folder's own */
+
+	(void)arg;
+	if (!dir)
+		return 0;
+	while (readdir(dir))
+		count++;
+	closedir(dir);
+	return count;
+}
+
+static void register_metrics(struct stage *s)
+{
+	struct metrics *m = s->metrics;
+	char label[64];
+
+	snprintf(label, sizeof(label), "version=\"%s\",allocator=\"%s\"", STAGE_VERSION,
+		 memory_allocator());
+	*metrics_gauge(m, "relay_build_info", "1, with what the program is as labels.", label) = 1;
+	*metrics_gauge(m, "relay_process_start_time_seconds",
+		       "When the process was started, since 1970.",
+		       NULL) = (int64_t)(clock_usec() / USEC_PER_SEC);
+	metrics_seconds_call(m, "relay_process_cpu_seconds_total", "Processor time of all threads.",
+			     NULL, cpu_usec, NULL);
+	metrics_gauge_call(m, "relay_process_open_fds", "Open descriptors.", NULL, open_descriptors,
+			   NULL);
+}
+
+/* The control pipe. */
+
+static void answer_control(void *arg, struct call *call, struct span message)
+{
+	struct stage *s = arg;
+	struct reader r = reader_of(message);
+	enum message_type type;
+	struct buf reply;
+
+	if (message_get_type(&r, &type) < 0 || type != MESSAGE_METRICS || r.left > 0) {
+		call_drop(call);
+		return;
+	}
+	buf_init(&reply, LIMIT_MESSAGE);
+	message_put_type(&reply, MESSAGE_METRICS_REPLY);
+	metrics_render(s->metrics, &reply);
+	call_reply(call, buf_span(&reply));
+	buf_release(&reply);
+}
+
+static int open_control(struct stage *s, enum stage_kind kind)
+{
+	const struct pipe_handler handler = {.request = answer_control, .arg = s};
+	const char *run_dir = config_text(s->config, "group.run_dir");
+	char name[64], url[CONFIG_URL_SIZE];
+	int error;
+
+	error = make_folder(run_dir, FOLDER_SHARED);
+	if (error) {
+		log_error("the folder of the sockets cannot be made: %s: %s", run_dir,
+			  strerror(-error));
+		return error;
+	}
+	if (kind == STAGE_INSTANCES)
+		snprintf(name, sizeof(name), "%s-%u", s->name, s->instance);
+	else
+		snprintf(name, sizeof(name), "%s", s->name);
+	stage_pipe_url(s, "control", name, 0, url);
+	error = pipe_listen_rep(s->loop, url, &handler, &s->control);
+	if (error)
+		log_error("the control pipe cannot be opened: %s: %s", url, strerror(-error));
+	return error;
+}
+
+static int open_metrics(struct stage *s, enum stage_kind kind)
+{
+	uint64_t port = metrics_port(s);
+	int error;
+
+	s->metrics = metrics_new(s->name, kind == STAGE_INSTANCES ? (int)s->instance : -1);
+	s->memory = memory_new(s->metrics);
+	register_metrics(s);
+	if (port == 0)
+		return 0;
+	error = metrics_server_new(s->metrics, s->loop, (uint16_t)port, &s->metrics_server);
+	if (error)
+		log_error("the metrics cannot be served on 127.0.0.1:%u: %s", (unsigned)port,
+			  strerror(-error));
+	return error;
+}
+
+int stage_init(struct stage *s, const char *name, enum stage_kind kind, int argc, char **argv)
+{
+	struct arguments arguments = {0};
+	int status;
+
+	*s = (struct stage){.name = name};
+	status = parse_arguments(s, kind, argc, argv, &arguments);
+	if (status != STAGE_GO)
+		return status;
+	umask(UMASK);
+	raise_descriptor_limit();
+	if (read_config(s, kind, &arguments) < 0) {
+		status = STAGE_EXIT_CONFIG;
+	} else if (arguments.check) {
+		puts("configuration ok");
+		status = 0;
+	} else {
+		set_log_level(s->config);
+		/* Signals are blocked here, before nng and others start threads that would take
+		 * them. */
+		s->loop = loop_new();
+		if (open_metrics(s, kind) < 0 || open_control(s, kind) < 0)
+			status = STAGE_EXIT_AGAIN;
+	}
+	if (status != STAGE_GO)
+		stage_release(s);
+	return status;
+}
+
+/* Running and stopping. */
+
+static void feed_watchdog(void *arg)
+{
+	struct stage *s = arg;
+
+	sd_notify(0, "WATCHDOG=1");
+	loop_timer_set(s->loop, &s->watchdog, s->watchdog_usec / 2);
+}
+
+static void give_up(void *arg)
+{
+	struct stage *s = arg;
+
+	log_error("the stage did not stop in time, and is ended");
+	loop_quit(s->loop, STAGE_EXIT_AGAIN);
+}
+
+static void begin_stop(void *arg)
+{
+	struct stage *s = arg;
+
+	log_info("stopping");
+	sd_notify(0, "STOPPING=1");
+	loop_timer_set(s->loop, &s->stop_limit, STAGE_STOP_USEC);
+	s->stop(s->stop_arg);
+}
+
+int stage_run(struct stage *s, void (*stop)(void *arg), void *arg)
+{
+	int status;
+
+	s->stop = stop;
+	s->stop_arg = arg;
+	loop_timer_init(&s->stop_limit, give_up, s);
+	loop_timer_init(&s->watchdog, feed_watchdog, s);
+	loop_on_stop(s->loop, begin_stop, s);
+	if (sd_watchdog_enabled(0, &s->watchdog_usec) > 0)
+		feed_watchdog(s);
+	log_info("ready");
+	sd_notify(0, "READY=1");
+	status = loop_run(s->loop);
+	loop_timer_cancel(s->loop, &s->stop_limit);
+	loop_timer_cancel(s->loop, &s->watchdog);
+	return status;
+}
+
+void stage_release(struct stage *s)
+{
+	pipe_close(s->control);
+	metrics_server_free(s->metrics_server);
+	memory_free(s->memory);
+	metrics_free(s->metrics);
+	loop_free(s->loop);
+	config_free(s->config);
+	*s = (struct stage){0};
+}
+
+unsigned stage_lane_of(struct span did, unsigned lanes)
+{
+	return (unsigned)(span_hash(did) % lanes);
+}
