@@ -82,12 +82,29 @@ $(B)/tests/fuzz/%: $(B)/obj/tests/fuzz/%.o $(B)/obj/tests/fuzz/replay.o $(testli
 
 -include $(patsubst %.c,$(B)/obj/%.d,$(ALL_C) $(foreach s,$(STAGES) ctl,$(s)/main.c))
 
-deps: ## install the Debian packages that building, running and testing need
-	$(Q)tests/deps
+# Debian packages: to build and run, and what the tests need besides.
+DEPS_BUILD := gcc libc6-dev pkg-config ca-certificates libnng-dev libssl-dev libsecp256k1-dev libleveldb-dev libcbor-dev \
+	libcurl4-openssl-dev libsystemd-dev libwslay-dev libc-ares-dev libjansson-dev libjemalloc-dev libmicrohttpd-dev libinih-dev
+DEPS_TEST := $(DEPS_BUILD) git clang clang-format libclang-rt-14-dev shellcheck mandoc prometheus nginx-light systemd openssl
+missing = $(shell for p in $(1); do dpkg-query -W -f '$${Status}' $$p 2>/dev/null | grep -q 'ok installed' || echo $$p; done)
+# npm in whatever form the machine has it.
+npm = $(if $(shell command -v npm),,npm)
+define install_packages
+	$(Q)set -- $(strip $(call missing,$(1)) $(2)); [ $$# -eq 0 ] || { echo "installing $$*"; \
+		sudo=; [ "$$(id -u)" -eq 0 ] || sudo=sudo; $$sudo apt-get -qq update && \
+		$$sudo env DEBIAN_FRONTEND=noninteractive apt-get -qq install -y --no-install-recommends "$$@" >/dev/null; }
+endef
 
-run: deps ## build, and run a relay on http://localhost:2470 with its data under ./var
+deps: ## install the Debian packages that building, running and testing need
+	$(call install_packages,$(DEPS_TEST),$(npm))
+
+run-deps:
+	$(call install_packages,$(DEPS_BUILD))
+.PHONY: run-deps
+
+run: run-deps ## build, and run a relay on http://localhost:2470 with its data under ./var
 	$(Q)$(MAKE) --no-print-directory all
-	$(Q)exec $(B)/standpipe run --config systemd/local.conf $(RUN_FLAGS)
+	$(Q)mkdir -p var && exec $(B)/standpipe --config systemd/local.conf $(RUN_FLAGS) run
 
 test: deps ## everything: lint apart, all tests there are
 	$(Q)$(MAKE) --no-print-directory all tests
@@ -114,6 +131,22 @@ lint: ## warnings of gcc and clang as errors, formatting, layering, man pages, s
 
 format: ## put every C file into the project's form
 	$(Q)git ls-files -co --exclude-standard '*.[ch]' | xargs clang-format -i
+
+LIBEXECDIR = $(PREFIX)/libexec/standpipe
+install: all ## install below $(DESTDIR)$(PREFIX): programs, man pages, units, example configuration
+	$(Q)install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(LIBEXECDIR) $(DESTDIR)$(PREFIX)/share/man/man1 \
+		$(DESTDIR)$(PREFIX)/share/man/man8 $(DESTDIR)$(UNITDIR) $(DESTDIR)/usr/lib/sysusers.d $(DESTDIR)/usr/lib/tmpfiles.d \
+		$(DESTDIR)$(SYSCONFDIR)/standpipe
+	$(Q)install -m 755 $(B)/standpipe $(DESTDIR)$(PREFIX)/bin
+	$(Q)install -m 755 $(STAGES:%=$(B)/standpipe-%) $(DESTDIR)$(LIBEXECDIR)
+	$(Q)install -m 644 ctl/standpipe.1 $(DESTDIR)$(PREFIX)/share/man/man1
+	$(Q)install -m 644 $(foreach s,$(STAGES),$(s)/standpipe-$(s).8) $(DESTDIR)$(PREFIX)/share/man/man8
+	$(Q)for u in systemd/*.service systemd/*.target; do sed 's,/usr/local/,$(PREFIX)/,g; s,/etc/standpipe,$(SYSCONFDIR)/standpipe,g' \
+		$$u >$(DESTDIR)$(UNITDIR)/$${u##*/}; done
+	$(Q)install -m 644 systemd/standpipe.sysusers $(DESTDIR)/usr/lib/sysusers.d/standpipe.conf
+	$(Q)install -m 644 systemd/standpipe.tmpfiles $(DESTDIR)/usr/lib/tmpfiles.d/standpipe.conf
+	$(Q)[ -e $(DESTDIR)$(SYSCONFDIR)/standpipe/standpipe.conf ] || \
+		install -m 644 systemd/standpipe.conf $(DESTDIR)$(SYSCONFDIR)/standpipe/standpipe.conf
 
 clean: ## remove what was built
 	$(Q)rm -rf build

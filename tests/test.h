@@ -1,7 +1,8 @@
 /*
- * The unit tests' harness. A test file is a list of TEST(name) { ... } and links with tests/test.c, which has main: it runs every
- * test and prints one line for each, "ok FILE: NAME", "not ok FILE: NAME" or "skip FILE: NAME: REASON". tests/summary adds up
- * such lines. A failed CHECK says where and what, and the test goes on to its end.
+ * The unit tests' harness. A test file is a list of TEST(name) { ... } and links with tests/test.c,
+ * which has main: it runs every test and prints one line for each, "ok FILE: NAME", "not ok FILE:
+ * NAME" or "skip FILE: NAME: REASON". tests/summary adds up such lines. A failed CHECK says where
+ * and what, and the test goes on to its end.
  *
  * tests that need ../shared/vectors ask test_vectors() and SKIP when it is NULL.
  * Randomised tests use test_random, whose seed is printed and can be given as TEST_SEED.
@@ -32,39 +33,40 @@ uint64_t test_random(void);
 /* Hex digits, spaces ignored, to bytes. Appends. */
 void test_hex(const char *hex, struct buf *out);
 
-#define TEST(fn)                                                                                                                 \
-	static void fn(void);                                                                                                    \
-	__attribute__((constructor)) static void fn##_register(void)                                                             \
-	{                                                                                                                        \
-		static struct test t = {#fn, fn, NULL};                                                                          \
-		test_register(&t);                                                                                               \
-	}                                                                                                                        \
+#define TEST(fn)                                                                                   \
+	static void fn(void);                                                                      \
+	__attribute__((constructor)) static void fn##_register(void)                               \
+	{                                                                                          \
+		static struct test t = {#fn, fn, NULL};                                            \
+		test_register(&t);                                                                 \
+	}                                                                                          \
 	static void fn(void)
 
-#define CHECK(cond)                                                                                                              \
-	do {                                                                                                                     \
-		if (!(cond))                                                                                                     \
-			test_fail(__FILE__, __LINE__, "%s", #cond);                                                              \
+#define CHECK(cond)                                                                                \
+	do {                                                                                       \
+		if (!(cond))                                                                       \
+			test_fail(__FILE__, __LINE__, "%s", #cond);                                \
 	} while (0)
-#define CHECK_INT(got, want)                                                                                                     \
-	do {                                                                                                                     \
-		intmax_t got_ = (intmax_t)(got), want_ = (intmax_t)(want);                                                       \
-		if (got_ != want_)                                                                                               \
-			test_fail(__FILE__, __LINE__, "%s is %jd, not %jd", #got, got_, want_);                                  \
+#define CHECK_INT(got, want)                                                                       \
+	do {                                                                                       \
+		intmax_t got_ = (intmax_t)(got), want_ = (intmax_t)(want);                         \
+		if (got_ != want_)                                                                 \
+			test_fail(__FILE__, __LINE__, "%s is %jd, not %jd", #got, got_, want_);    \
 	} while (0)
-#define CHECK_STR(got, want)                                                                                                     \
-	do {                                                                                                                     \
-		const char *got_ = (got), *want_ = (want);                                                                       \
-		if (strcmp(got_, want_) != 0)                                                                                    \
-			test_fail(__FILE__, __LINE__, "%s is \"%s\", not \"%s\"", #got, got_, want_);                            \
+#define CHECK_STR(got, want)                                                                       \
+	do {                                                                                       \
+		const char *got_ = (got), *want_ = (want);                                         \
+		if (strcmp(got_, want_) != 0)                                                      \
+			test_fail(__FILE__, __LINE__, "%s is \"%s\", not \"%s\"", #got, got_,      \
+				  want_);                                                          \
 	} while (0)
-#define CHECK_SPAN(got, want)                                                                                                    \
-	do {                                                                                                                     \
-		if (!span_equal((got), (want)))                                                                                  \
-			test_fail(__FILE__, __LINE__, "%s differs from %s", #got, #want);                                        \
+#define CHECK_SPAN(got, want)                                                                      \
+	do {                                                                                       \
+		if (!span_equal((got), (want)))                                                    \
+			test_fail(__FILE__, __LINE__, "%s differs from %s", #got, #want);          \
 	} while (0)
-#define SKIP(...)                                                                                                                \
-	do {                                                                                                                     \
-		test_skip(__VA_ARGS__);                                                                                          \
-		return;                                                                                                          \
+#define SKIP(...)                                                                                  \
+	do {                                                                                       \
+		test_skip(__VA_ARGS__);                                                            \
+		return;                                                                            \
 	} while (0)

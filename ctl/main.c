@@ -1,0 +1,140 @@
+/*
+ * The `standpipe` command: runs the group in the foreground, and asks a running group how it is. It
+ * trusts its configuration and the stages, reads nothing from the network, and talks to stages
+ * through their control pipes only.
+ */
+#include <getopt.h>
+#include <stdlib.h>
+
+#include "common/stage.h"
+#include "ctl/group.h"
+#include "ctl/run.h"
+#include "ctl/status.h"
+
+#define ARGUMENTS_MAX 96 /* passed on to the stages */
+#define ERROR_SIZE    512
+
+static const char usage[] =
+	"usage: standpipe [--config FILE] [--set SECTION.KEY=VALUE]... COMMAND\n"
+	"\n"
+	"  run       start the whole group in the foreground; Ctrl-C stops it in order\n"
+	"  status    each process of a running group: pid, uptime, memory, main counters\n"
+	"  config    print the configuration as it is in force, every key explained\n"
+	"\n"
+	"  --check-config   check the configuration and exit\n"
+	"  --version        print the version and exit\n"
+	"  --help           print this and exit\n";
+
+struct arguments {
+	struct config *config;
+	const char *file;
+	const char *sets[ARGUMENTS_MAX];
+	size_t set_count;
+	char *passed_on[2 * ARGUMENTS_MAX + 4];
+	size_t passed_count;
+	bool check;
+};
+
+static void pass_on(struct arguments *a, const char *option, char *value)
+{
+	a->passed_on[a->passed_count++] = (char *)(uintptr_t)option;
+	a->passed_on[a->passed_count++] = value;
+	a->passed_on[a->passed_count] = NULL;
+}
+
+/* STAGE_GO, or the exit status. */
+static int read_options(struct arguments *a, int argc, char **argv)
+{
+	static const struct option options[] = {
+		{"config", required_argument, NULL, 'c'}, {"set", required_argument, NULL, 's'},
+		{"check-config", no_argument, NULL, 'k'}, {"version", no_argument, NULL, 'v'},
+		{"help", no_argument, NULL, 'h'},         {NULL, 0, NULL, 0},
+	};
+	int option;
+
+	while ((option = getopt_long(argc, argv, "", options, NULL)) != -1) {
+		switch (option) {
+		case 'c':
+			a->file = optarg;
+			pass_on(a, "--config", optarg);
+			break;
+		case 's':
+			if (a->set_count == ARGUMENTS_MAX) {
+				fprintf(stderr, "standpipe: more than %d --set\n", ARGUMENTS_MAX);
+				return STAGE_EXIT_USAGE;
+			}
+			a->sets[a->set_count++] = optarg;
+			pass_on(a, "--set", optarg);
+			break;
+		case 'k':
+			a->check = true;
+			break;
+		case 'v':
+			printf("standpipe %s\n", STAGE_VERSION);
+			return 0;
+		case 'h':
+			fputs(usage, stdout);
+			return 0;
+		default:
+			fputs(usage, stderr);
+			return STAGE_EXIT_USAGE;
+		}
+	}
+	return STAGE_GO;
+}
+
+/* File, then environment, then --set: the later wins. */
+static int read_config(struct arguments *a)
+{
+	char error[ERROR_SIZE];
+	int result = 0;
+
+	if (a->file)
+		result = config_read_file(a->config, a->file, error, sizeof(error));
+	if (result == 0)
+		result = config_read_environment(a->config, error, sizeof(error));
+	for (size_t i = 0; result == 0 && i < a->set_count; i++)
+		result = config_set(a->config, a->sets[i], error, sizeof(error));
+	if (result == 0)
+		return STAGE_GO;
+	fprintf(stderr, "standpipe: %s\n", error);
+	return STAGE_EXIT_CONFIG;
+}
+
+static int run_command(struct arguments *a, const char *command)
+{
+	struct group group;
+
+	group_init(&group, a->config);
+	if (strcmp(command, "run") == 0)
+		return run_group(&group, a->config, a->passed_on);
+	if (strcmp(command, "status") == 0)
+		return status_print(&group, a->config);
+	if (strcmp(command, "config") == 0) {
+		config_print(a->config, stdout);
+		return 0;
+	}
+	fprintf(stderr, "standpipe: no such command: %s\n%s", command, usage);
+	return STAGE_EXIT_USAGE;
+}
+
+int main(int argc, char **argv)
+{
+	struct arguments a = {.config = config_new()};
+	int status = read_options(&a, argc, argv);
+
+	if (status == STAGE_GO)
+		status = read_config(&a);
+	if (status == STAGE_GO && a.check) {
+		printf("configuration ok\n");
+		status = 0;
+	}
+	if (status == STAGE_GO && optind != argc - 1) {
+		fputs(usage, stderr);
+		status = STAGE_EXIT_USAGE;
+	}
+	if (status == STAGE_GO)
+		status = run_command(&a, argv[optind]);
+	config_free(a.config);
+	return status;
+}
