@@ -42,8 +42,16 @@ static void record_release(struct repo_record *record)
 	buf_release(&record->block);
 }
 
+static void free_ops(struct repo_op *ops, size_t count)
+{
+	for (size_t i = 0; i < count; i++)
+		free(ops[i].path);
+	free(ops);
+}
+
 void repo_release(struct repo *r)
 {
+	free_ops(r->ops, r->op_count);
 	for (size_t i = 0; i < r->record_count; i++)
 		record_release(&r->records[i]);
 	free(r->records);
@@ -79,14 +87,15 @@ bool repo_has(const struct repo *r, const char *path)
 
 static struct repo_op *stage(struct repo *r, enum repo_action action, const char *path)
 {
-	struct repo_op *op = &r->ops[r->op_count];
+	struct repo_op *op;
 
 	assert(r->op_count < LIMIT_OPS && strlen(path) <= LIMIT_REPO_PATH);
 	for (size_t i = 0; i < r->op_count; i++)
 		assert(strcmp(r->ops[i].path, path) != 0);
-	*op = (struct repo_op){.action = action};
-	snprintf(op->path, sizeof(op->path), "%s", path);
-	r->op_count++;
+	if ((r->op_count & (r->op_count + 1)) == 0)
+		r->ops = xrealloc(r->ops, 2 * (r->op_count + 1) * sizeof(*r->ops));
+	op = &r->ops[r->op_count++];
+	*op = (struct repo_op){.action = action, .path = xstrdup(path)};
 	return op;
 }
 
@@ -329,8 +338,8 @@ void repo_commit(struct repo *r, uint64_t usec, struct repo_commit *ret)
 	tree_walk(root, put_node, &(struct archive){r, &ret->blocks, false});
 	put_records(r, &ret->blocks);
 	ret->op_count = r->op_count;
-	ret->ops = xcalloc(r->op_count + 1, sizeof(*ret->ops));
-	memcpy(ret->ops, r->ops, r->op_count * sizeof(*ret->ops));
+	ret->ops = r->ops;
+	r->ops = NULL;
 	r->op_count = 0;
 	remember_nodes(r, root);
 	tree_free(root);
@@ -347,7 +356,7 @@ void repo_sync(struct repo *r, uint64_t usec, struct repo_commit *ret)
 
 void repo_commit_release(struct repo_commit *c)
 {
-	free(c->ops);
+	free_ops(c->ops, c->op_count);
 	buf_release(&c->blocks);
 	*c = (struct repo_commit){0};
 }

@@ -23,7 +23,7 @@ enum repo_action { REPO_CREATE, REPO_UPDATE, REPO_DELETE };
 
 struct repo_op {
 	enum repo_action action;
-	char path[LIMIT_REPO_PATH + 1];
+	char *path;
 	struct cid cid;  /* not for delete */
 	struct cid prev; /* not for create */
 };
@@ -41,7 +41,7 @@ struct repo {
 	size_t record_count, record_cap;
 	struct repo_record *records; /* by path */
 	size_t op_count;
-	struct repo_op ops[LIMIT_OPS]; /* staged; one a path */
+	struct repo_op *ops; /* staged; one a path */
 	size_t node_count;
 	uint8_t (*nodes)[SHA256_SIZE]; /* of the tree as committed last, sorted */
 	bool has_commit;
