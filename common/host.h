@@ -5,7 +5,8 @@
  * network.plain_hosts	 patterns of hosts reached by http: and ws: (private addresses included)
  * network.private_hosts patterns of hosts reached by TLS, also at private addresses
  * network.hosts_file	 addresses by name, in the form of hosts(5), asked before DNS
- * A pattern is "name", "name:port", "*.suffix" (any port), "name:*" or "*"; separated by spaces or commas.
+ * A pattern is "name" (the default port), "name:port", "*.suffix" (any port; not the suffix itself), "name:*" or "*"; separated by
+ * spaces or commas.
  */
 #pragma once
 
@@ -21,11 +22,11 @@ struct host {
 	uint16_t port;		       /* 0: the default of the scheme */
 };
 
-/* "name[:port]", any case. -EINVAL for what is no host name; addresses are refused, but for those in network.plain_hosts
- * tests ("127.0.0.1:80" parses as a host whose name is an address; host_policy decides). */
+/* "name[:port]", any case; port 443 is dropped. A name has labels of letters, digits and hyphens (RFC 1123). A last label that is a
+ * number makes an address of it, and addresses are refused, but for 127.x.y.z: for tests; host_policy decides. -EINVAL. */
 int host_parse(struct span text, struct host *ret) MUST_CHECK;
 /* "http[s]://name[:port]" without user, path, query or fragment (a single trailing slash is tolerated); a default port is
- * dropped. ret_plain (may be NULL): the scheme was http. -EINVAL. */
+ * dropped. ret_plain (may be NULL): the scheme was http. -EINVAL; also for http at port 443, which would be named as https is. */
 int host_parse_url(struct span url, struct host *ret, bool *ret_plain) MUST_CHECK;
 /* "name[:port]"; returns ret. */
 const char *host_format(const struct host *h, char ret[static LIMIT_HOST + 1]);
