@@ -41,9 +41,10 @@ static void make_k256(struct test_key *k)
 {
 	secp256k1_pubkey public;
 	size_t size = PUBLIC_KEY_SIZE;
+	int made;
 
-	if (!secp256k1_ec_pubkey_create(k256_context(), &public, k->secret))
-		assert(!"a seed that gives no key");
+	made = secp256k1_ec_pubkey_create(k256_context(), &public, k->secret);
+	assert(made);
 	secp256k1_ec_pubkey_serialize(k256_context(), k->public.point, &size, &public,
 				      SECP256K1_EC_COMPRESSED);
 }
@@ -54,9 +55,10 @@ static void make_p256(struct test_key *k)
 	EC_POINT *point = EC_POINT_new(group);
 	BIGNUM *secret = BN_bin2bn(k->secret, sizeof(k->secret), NULL);
 	size_t size;
+	int made;
 
-	if (!EC_POINT_mul(group, point, secret, NULL, NULL, NULL))
-		assert(!"a seed that gives no key");
+	made = EC_POINT_mul(group, point, secret, NULL, NULL, NULL);
+	assert(made);
 	size = EC_POINT_point2oct(group, point, POINT_CONVERSION_COMPRESSED, k->public.point,
 				  PUBLIC_KEY_SIZE, NULL);
 	assert(size == PUBLIC_KEY_SIZE);
@@ -89,9 +91,10 @@ static void sign_k256(const struct test_key *k, const uint8_t digest[static SHA2
 		      uint8_t ret[static TEST_SIGNATURE_SIZE])
 {
 	secp256k1_ecdsa_signature signature;
+	int made;
 
-	if (!secp256k1_ecdsa_sign(k256_context(), &signature, digest, k->secret, NULL, NULL))
-		assert(!"no signature");
+	made = secp256k1_ecdsa_sign(k256_context(), &signature, digest, k->secret, NULL, NULL);
+	assert(made);
 	secp256k1_ecdsa_signature_serialize_compact(k256_context(), ret, &signature);
 }
 
@@ -143,10 +146,11 @@ static void sign_p256(const struct test_key *k, const uint8_t digest[static SHA2
 	EVP_PKEY_CTX *context = EVP_PKEY_CTX_new(key, NULL);
 	uint8_t der[DER_SIGNATURE_MAX];
 	size_t size = sizeof(der);
+	int made;
 
 	EVP_PKEY_sign_init(context);
-	if (EVP_PKEY_sign(context, der, &size, digest, SHA256_SIZE) != 1)
-		assert(!"no signature");
+	made = EVP_PKEY_sign(context, der, &size, digest, SHA256_SIZE);
+	assert(made == 1);
 	p256_from_der(der, size, ret);
 	EVP_PKEY_CTX_free(context);
 	EVP_PKEY_free(key);
