@@ -269,6 +269,7 @@ static void register_metrics(struct stage *s)
 	snprintf(label, sizeof(label), "version=\"%s\",allocator=\"%s\"", STAGE_VERSION,
 		 memory_allocator());
 	*metrics_gauge(m, "relay_build_info", "1, with what the program is as labels.", label) = 1;
+	*metrics_gauge(m, "relay_process_pid", "Process number.", NULL) = getpid();
 	*metrics_gauge(m, "relay_process_start_time_seconds",
 		       "When the process was started, since 1970.",
 		       NULL) = (int64_t)(clock_usec() / USEC_PER_SEC);
