@@ -9,7 +9,7 @@
 #include "common/message.h"
 #include "common/pipe.h"
 
-/* Takes body (NULL: an empty answer) and the call. */
+/* Takes body (NULL: an empty answer; as text at most LIMIT_MESSAGE less its head) and the call. */
 void xrpc_answer(struct call *call, uint16_t status, json_t *body);
 void xrpc_error(struct call *call, uint16_t status, const char *name, const char *message);
 /* Parameter `limit`: fallback if absent; -EINVAL if it is no number within 1 to max. */
@@ -22,5 +22,6 @@ struct xrpc_method {
 	const char *nsid;
 	void (*answer)(void *arg, struct call *call, const struct xrpc_request *q);
 };
-/* Finds the row and calls it; 501 MethodNotImplemented if there is none. rows end with a NULL nsid. */
+/* request: what follows the message's type. Finds the row and calls it; 501 MethodNotImplemented if there is none. rows end with
+ * a NULL nsid. */
 void xrpc_dispatch(const struct xrpc_method *rows, void *arg, struct call *call, struct reader request);
