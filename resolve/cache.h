@@ -1,0 +1,54 @@
+/*
+ * The identity cache: what was last learnt about each DID, positive and negative, in LevelDB. It
+ *survives restarts, so that a restart is no burst on the directory.
+ *
+ * Keys and values (little-endian):
+ *
+ *	"i" DID		u8 version (1), u8 status (enum identity_status), u64 fetched (usec since
+ *1970), u8 curve, 33 key, u16 + PDS host, u16 + handle; zeros and empty unless found
+ *
+ * `fetched` is when the request for it began: what the document said at any time before is older. A
+ *value that does not decode is taken for absent. Writes are not synced: what a power cut takes is
+ *fetched again.
+ *
+ * An entry is fresh for the time to live of its kind (found, or missing: not found, tombstoned,
+ *unusable). Passing failures are not stored. A found entry is stale but of use for another such
+ *time when nothing newer can be had.
+ */
+#pragma once
+
+#include "common/config.h"
+#include "common/database.h"
+#include "common/host.h"
+#include "common/message.h"
+
+struct cache;
+
+struct cache_entry {
+	enum identity_status status;
+	uint64_t fetched_usec;
+	struct public_key key; /* found only, as are the following */
+	char pds[LIMIT_HOST + 1];
+	char handle[LIMIT_HANDLE + 1]; /* may be "" */
+};
+
+/* Errors of database_open. Reads resolve.cache, resolve.ttl_found and resolve.ttl_missing. */
+int cache_open(const char *path, const struct config *config, struct cache **ret) MUST_CHECK;
+void cache_close(struct cache *c);
+/* Why the last call failed; of cache_open if c is NULL. */
+const char *cache_error(const struct cache *c);
+/* Bytes that LevelDB holds for it. */
+int64_t cache_memory_bytes(void *c);
+
+/* -ENOENT, -EIO. */
+int cache_get(struct cache *c, struct span did, struct cache_entry *ret) MUST_CHECK;
+/* status: found, not found, tombstoned or unusable. */
+int cache_put(struct cache *c, struct span did, const struct cache_entry *e) MUST_CHECK;
+/* An entry from the future (the clock was set back) is neither. */
+bool cache_is_fresh(const struct cache *c, const struct cache_entry *e, uint64_t now_usec);
+bool cache_is_stale_but_usable(const struct cache *c, const struct cache_entry *e,
+			       uint64_t now_usec);
+
+/* The value alone, for tests and fuzzing. -EBADMSG. */
+void cache_entry_encode(struct buf *b, const struct cache_entry *e);
+int cache_entry_decode(struct span value, struct cache_entry *ret) MUST_CHECK;

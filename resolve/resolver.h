@@ -1,0 +1,60 @@
+/*
+ * Lookups of identities: from the cache, or by fetching the account's DID document.
+ *
+ *	lookup --> cache, fresh and new enough ----------------------------> answer
+ *	   |-----> a fetch of this DID in hand: waits for it --------------> answer
+ *	   |-----> failed a moment ago, too much in hand, or switched off -> stale answer, or
+ *unavailable
+ *	   `-----> queue of its method --> fetch --> cache ----------------> answer
+ *
+ * Each lookup is answered once, in any order, unless its asker is forgotten before. One DID has at
+ *most one fetch in hand, however many ask. An answer is never older than what was asked for: who
+ *asks for something newer than the beginning of the fetch under way waits for another one after it.
+ *
+ * Fetches under way: resolve.concurrency at most, of which did:web, where anybody can run a slow
+ *server, gets at most half. The rest waits in one queue for each method, first in, first out. When
+ *the directory says 429, or 503 with Retry-After, its queue rests for as long as it says, within
+ *bounds.
+ */
+#pragma once
+
+#include "common/config.h"
+#include "common/loop.h"
+#include "common/memory.h"
+#include "common/message.h"
+#include "resolve/cache.h"
+#include "resolve/document_place.h"
+#include "resolve/http.h"
+#include "resolve/names.h"
+
+#define RESOLVER_FETCHES_MAX   16384 /* in hand, queued or under way: about 5 MB of them */
+#define RESOLVER_LOOKUPS_MAX   65536 /* waiting for fetches: some for each; 2 MB */
+#define RESOLVER_REST_MIN_USEC (1 * USEC_PER_SEC)
+#define RESOLVER_REST_MAX_USEC (60 * USEC_PER_SEC)
+
+struct resolver;
+
+struct resolver_options {
+	const struct config *config; /* resolve.concurrency, .timeout, .ttl_failed */
+	struct loop *loop;
+	struct metrics *metrics;
+	struct memory *memory;
+	const struct host_policy *policy;
+	struct document_place directory; /* of did:plc */
+	struct cache *cache;
+	struct http *http;
+	struct names *names;
+	/* The answer to one lookup; the spans are borrowed until it returns. It calls no function
+	 * of the resolver. */
+	void (*answer)(void *asker, const struct identity *identity);
+};
+
+/* Borrows what the options point to until resolver_free, config apart. */
+struct resolver *resolver_new(const struct resolver_options *options);
+/* Call http_free and names_free before: they hold fetches under way. */
+void resolver_free(struct resolver *r);
+
+/* The answer may come from inside this function. */
+void resolver_lookup(struct resolver *r, const struct lookup *lookup, void *asker);
+/* Its lookups are not answered any more. What is in hand for them goes on, for the cache. */
+void resolver_forget(struct resolver *r, const void *asker);
