@@ -196,7 +196,7 @@ static void take_message(struct lane *lane, const struct frame *f, struct reader
 		lane->next_in++;
 		r = lane->handler.message(lane->handler.arg, f->type, body);
 	}
-	if (r < 0 && !lane->freed && lane->session == f->session)
+	if (r < 0 && !lane->freed)
 		break_session(lane);
 }
 
@@ -333,7 +333,8 @@ bool lane_is_open(const struct lane *lane)
 
 struct buf *lane_start(struct lane *lane, enum message_type type)
 {
-	assert(!lane->started && !lane->out_waits);
+	assert(!lane->out_waits);
+	assert(!lane->started || lane->started_session != lane->session || !lane_is_open(lane));
 	lane->started = true;
 	lane->started_session = lane->session;
 	buf_clear(&lane->out);

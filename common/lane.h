@@ -42,7 +42,8 @@ void lane_close(struct lane *lane);
 /* Downstream, after `opened`: the session may begin. */
 void lane_ready(struct lane *lane);
 bool lane_is_open(const struct lane *lane);
-/* Starts a message in a buffer of the lane's: append the body, then lane_send. One at a time. Borrows until lane_send. */
+/* Starts a message in a buffer of the lane's: append the body, then lane_send. One at a time. Borrows until lane_send. A message
+ * that outlives its session may be given up, and a new one started. */
 struct buf *lane_start(struct lane *lane, enum message_type type);
 /* 0: it is on its way. -EAGAIN: it is kept, and goes out before anything else; until `writable` no other may be started.
  * -ENOTCONN: no session, it is dropped. */
@@ -50,5 +51,5 @@ int lane_send(struct lane *lane) MUST_CHECK;
 bool lane_is_writable(const struct lane *lane);
 /* Ends the session at both ends; `closed` is not called at this one. */
 void lane_reset(struct lane *lane);
-/* Downstream: stops taking messages, so that upstream has to wait. */
+/* Downstream: stops taking messages, so that upstream has to wait. Outlasts the session: without messages no new one opens. */
 void lane_hold(struct lane *lane, bool hold);

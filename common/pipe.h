@@ -19,8 +19,8 @@ struct call; /* a request that waits for its reply */
 struct pipe_handler {
 	/* A peer is there (pair only). */
 	void (*up)(void *arg);
-	/* The peer is gone, and with it whatever was on its way (pair only). Messages of the old connection may still come
-	 * after this. */
+	/* The peer is gone, and with it whatever was on its way, unread or only just sent (pair only). No message of that
+	 * connection comes after this; what pipe_send took meanwhile may reach the next peer. */
 	void (*down)(void *arg);
 	/* pair, sub: a message, borrowed until the handler returns. */
 	void (*message)(void *arg, struct span message);
