@@ -1,0 +1,35 @@
+/*
+ * The little that ingest reads of an event stream frame: what kind of message it is, its number and
+ * its account. Everything else in it, and whether it may be believed, is for validate to find out.
+ *
+ * A frame is two CBOR maps one after the other, header and payload [event stream: Framing]. The
+ * scan goes no further than it has to: of an event, up to the later of `seq` and the account. So
+ * -EBADMSG means that the CBOR is broken where ingest looks, and what is broken behind it shows in
+ * validate.
+ *
+ * Spans borrow from the frame.
+ */
+#pragma once
+
+#include "common/bytes.h"
+
+enum frame_class {
+	FRAME_EVENT,      /* #commit, #sync, #identity or #account, with seq and did */
+	FRAME_INFO,       /* #info: name, message */
+	FRAME_ERROR,      /* op -1: name, message. The stream is over. */
+	FRAME_UNKNOWN,    /* another op or t, to be skipped; seq if it has one */
+	FRAME_BAD_FIELDS, /* a field that is needed here is missing or is no such thing; seq if it
+			     has one */
+};
+
+struct frame {
+	enum frame_class class;
+	uint64_t seq;        /* 1 to 2^53 - 1; 0: none */
+	struct span type;    /* `t`; may be empty */
+	struct span did;     /* events: `repo` of a #commit, `did` of the others; not checked */
+	struct span name;    /* #info: `name`; error: `error` */
+	struct span message; /* #info, error; may be empty */
+};
+
+/* 0, or -EBADMSG: no such CBOR. */
+int frame_scan(struct span bytes, struct frame *ret) MUST_CHECK;
