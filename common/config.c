@@ -128,7 +128,7 @@ static const struct key {
 {"store", "metrics_port", CONFIG_NUMBER, "2473", "0", "65535", NULL,
 	"Port of the metrics on 127.0.0.1; 0: none."},
 {"store", "first_seq", CONFIG_NUMBER, "1", "1", "9007199254740991", NULL,
-	"The first sequence number of an empty log. A relay that takes the place of another begins above it."},
+	"The first sequence number of an empty log. A relay that takes another's place begins above it."},
 {"store", "retention_age", CONFIG_TIME, "72h", "1s", "3650d", NULL,
 	"Events older than this leave the log,"},
 {"store", "retention_bytes", CONFIG_SIZE, "0", "0", "1048576G", NULL,
@@ -345,11 +345,12 @@ static bool is_within(const struct key *k, uint64_t n)
 {
 	enum config_type type = k->type == CONFIG_TEXT ? CONFIG_NUMBER : k->type;
 	uint64_t minimum = 0, maximum = 0;
+	bool ok;
 
 	if (k->type == CONFIG_FLAG)
 		return true;
-	if (!parse_typed(type, k->minimum, &minimum) || !parse_typed(type, k->maximum, &maximum))
-		assert(!"the table of keys has a bad range");
+	ok = parse_typed(type, k->minimum, &minimum) && parse_typed(type, k->maximum, &maximum);
+	assert(ok);
 	return n >= minimum && n <= maximum;
 }
 
@@ -410,9 +411,11 @@ struct config *config_new(void)
 	struct config *c = xcalloc(1, sizeof(*c));
 	char error[256];
 
-	for (size_t i = 0; i < ARRAY_SIZE(keys); i++)
-		if (set_value(c, &keys[i], keys[i].fallback, error, sizeof(error)) < 0)
-			assert(!"the table of keys has a bad default");
+	for (size_t i = 0; i < ARRAY_SIZE(keys); i++) {
+		int wrong = set_value(c, &keys[i], keys[i].fallback, error, sizeof(error));
+
+		assert(!wrong);
+	}
 	return c;
 }
 
