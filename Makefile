@@ -73,7 +73,7 @@ $(B)/tests/$(1)/%: $(B)/obj/tests/$(1)/%.o $(B)/obj/tests/test.o $(testlib) $(if
 endef
 $(foreach r,$(STAGES) ctl,$(eval $(call test_program,$(r),$(r))))
 $(eval $(call test_program,common,common))
-$(eval $(call test_program,pipeline,common))
+$(eval $(call test_program,pipeline,ctl))
 
 # A fuzz target is one function, LLVMFuzzerTestOneInput. replay.c gives it a main that runs it over tests/corpus/NAME/.
 $(B)/tests/fuzz/%: $(B)/obj/tests/fuzz/%.o $(B)/obj/tests/fuzz/replay.o $(testlib) $(B)/lib/validate.a $(B)/lib/resolve.a \

@@ -37,6 +37,11 @@ void test_fail(const char *file, int line, const char *format, ...)
 	putchar('\n');
 }
 
+bool test_has_failed(void)
+{
+	return state.failures > 0;
+}
+
 void test_skip(const char *format, ...)
 {
 	va_list args;

@@ -1,0 +1,570 @@
+#include "tests/lib/group.h"
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <limits.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <curl/curl.h>
+
+#include "common/cbor.h"
+#include "common/limits.h"
+#include "ctl/exposition.h"
+#include "tests/test.h"
+
+#define WAIT_USEC    (60 * USEC_PER_SEC)
+#define ASK_USEC     (10 * USEC_PER_MSEC)
+#define SETTINGS_MAX 64
+#define MEMBERS      5
+#define FRAMES_MAX   MIB(1024)
+
+static const char *const members[MEMBERS] = {"ingest", "resolve", "validate-0", "store",
+					     "fanout-0"};
+
+struct group_test {
+	struct loop *loop;
+	pid_t pid;
+	char program[PATH_MAX];
+	const char *log;
+	uint16_t port, metrics_ports[MEMBERS];
+	char *settings[SETTINGS_MAX];
+	size_t setting_count;
+};
+
+uint16_t free_port(void)
+{
+	struct sockaddr_in address = {.sin_family = AF_INET,
+				      .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+	socklen_t size = sizeof(address);
+	int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+	if (fd < 0 || bind(fd, (struct sockaddr *)&address, size) < 0 ||
+	    getsockname(fd, (struct sockaddr *)&address, &size) < 0) {
+		printf("Bail out! no free port: %s\n", strerror(errno));
+		exit(1);
+	}
+	close(fd);
+	return ntohs(address.sin_port);
+}
+
+/* Waiting: the loop runs on, and the condition is asked every few milliseconds. */
+struct wait {
+	struct loop *loop;
+	struct loop_timer timer;
+	bool (*condition)(void *arg);
+	void *arg;
+	uint64_t until_usec;
+};
+
+static void ask(void *arg)
+{
+	struct wait *w = arg;
+
+	if (w->condition(w->arg))
+		loop_quit(w->loop, 1);
+	else if (loop_now_usec(w->loop) > w->until_usec)
+		loop_quit(w->loop, 0);
+	else
+		loop_timer_set(w->loop, &w->timer, ASK_USEC);
+}
+
+bool wait_until(struct loop *l, bool (*condition)(void *arg), void *arg, const char *what)
+{
+	struct wait w = {.loop = l,
+			 .condition = condition,
+			 .arg = arg,
+			 .until_usec = loop_now_usec(l) + WAIT_USEC};
+	bool held;
+
+	loop_timer_init(&w.timer, ask, &w);
+	loop_timer_set(l, &w.timer, 0);
+	held = loop_run(l) == 1;
+	loop_timer_cancel(l, &w.timer);
+	if (!held)
+		test_fail(__FILE__, __LINE__, "waited too long: %s", what);
+	return held;
+}
+
+/* One HTTP request with the loop going on meanwhile: a stage may need the test's own fakes for its
+ * answer. */
+struct transfer {
+	CURLM *multi;
+	int running;
+};
+
+static bool transfer_is_done(void *arg)
+{
+	struct transfer *t = arg;
+
+	curl_multi_perform(t->multi, &t->running);
+	return t->running == 0;
+}
+
+static size_t take(char *data, size_t size, size_t count, void *arg)
+{
+	buf_append(arg, span_of(data, size * count));
+	return size * count;
+}
+
+static int request(struct group_test *g, const char *url, const char *json, struct buf *body)
+{
+	struct transfer t = {curl_multi_init(), 0};
+	CURL *easy = curl_easy_init();
+	struct curl_slist *headers = curl_slist_append(NULL, "Content-Type: application/json");
+	long status = -1;
+
+	buf_clear(body);
+	curl_easy_setopt(easy, CURLOPT_URL, url);
+	curl_easy_setopt(easy, CURLOPT_NOPROXY, "*");
+	curl_easy_setopt(easy, CURLOPT_WRITEFUNCTION, take);
+	curl_easy_setopt(easy, CURLOPT_WRITEDATA, body);
+	curl_easy_setopt(easy, CURLOPT_TIMEOUT, 30L);
+	if (json) {
+		curl_easy_setopt(easy, CURLOPT_POSTFIELDS, json);
+		curl_easy_setopt(easy, CURLOPT_HTTPHEADER, headers);
+	}
+	curl_multi_add_handle(t.multi, easy);
+	wait_until(g->loop, transfer_is_done, &t, url);
+	curl_easy_getinfo(easy, CURLINFO_RESPONSE_CODE, &status);
+	curl_multi_remove_handle(t.multi, easy);
+	curl_easy_cleanup(easy);
+	curl_multi_cleanup(t.multi);
+	curl_slist_free_all(headers);
+	return status > 0 ? (int)status : -1;
+}
+
+int group_get(struct group_test *g, const char *path, struct buf *body)
+{
+	char url[4096];
+
+	snprintf(url, sizeof(url), "http://127.0.0.1:%u%s", g->port, path);
+	return request(g, url, NULL, body);
+}
+
+int group_post(struct group_test *g, const char *path, const char *json, struct buf *body)
+{
+	char url[4096];
+
+	snprintf(url, sizeof(url), "http://127.0.0.1:%u%s", g->port, path);
+	return request(g, url, json, body);
+}
+
+/* Keeps the lines of an exposition that contain labels. */
+static void keep_lines(struct buf *text, const char *labels)
+{
+	struct buf kept;
+	size_t start = 0;
+
+	buf_init(&kept, LIMIT_MESSAGE);
+	for (size_t i = 0; i < text->len; i++) {
+		if (text->ptr[i] != '\n')
+			continue;
+		if (memmem(text->ptr + start, i - start, labels, strlen(labels)))
+			buf_append(&kept, span_of(text->ptr + start, i + 1 - start));
+		start = i + 1;
+	}
+	buf_release(text);
+	*text = kept;
+}
+
+int64_t group_metric(struct group_test *g, const char *member, const char *name, const char *labels)
+{
+	struct buf text;
+	char url[64];
+	double sum = -1;
+
+	buf_init(&text, LIMIT_MESSAGE);
+	for (size_t i = 0; i < MEMBERS; i++) {
+		if (strcmp(members[i], member) != 0)
+			continue;
+		snprintf(url, sizeof(url), "http://127.0.0.1:%u/metrics", g->metrics_ports[i]);
+		if (request(g, url, NULL, &text) == 200) {
+			keep_lines(&text, labels);
+			if (exposition_sum(buf_span(&text), name, &sum) != 0)
+				sum = -1;
+		}
+	}
+	buf_release(&text);
+	return (int64_t)sum;
+}
+
+static void set(struct group_test *g, const char *format, ...) PRINTF(2, 3);
+
+static void set(struct group_test *g, const char *format, ...)
+{
+	va_list args;
+
+	va_start(args, format);
+	if (g->setting_count == SETTINGS_MAX ||
+	    vasprintf(&g->settings[g->setting_count], format, args) < 0)
+		abort();
+	va_end(args);
+	g->setting_count++;
+}
+
+/* build/tests/pipeline/test_x stands two folders below the programs. */
+static void find_program(struct group_test *g)
+{
+	const char *given = getenv("STANDPIPE_BUILD");
+	char self[PATH_MAX];
+	ssize_t n = readlink("/proc/self/exe", self, sizeof(self) - 1);
+
+	if (given) {
+		snprintf(g->program, sizeof(g->program), "%s/standpipe", given);
+		return;
+	}
+	self[n > 0 ? n : 0] = '\0';
+	for (unsigned i = 0; i < 3; i++) {
+		char *slash = strrchr(self, '/');
+
+		if (slash)
+			*slash = '\0';
+	}
+	if (snprintf(g->program, sizeof(g->program), "%.*s/standpipe", PATH_MAX - 16, self) < 0)
+		abort();
+}
+
+struct group_test *group_new(struct loop *l, const char *const *settings)
+{
+	struct group_test *g = xcalloc(1, sizeof(*g));
+
+	g->loop = l;
+	find_program(g);
+	g->log = xstrdup(test_folder());
+	g->port = free_port();
+	set(g, "group.data_dir=%s/data", g->log);
+	set(g, "group.run_dir=%s/run", g->log);
+	set(g, "fanout.port=%u", g->port);
+	set(g, "fanout.address=127.0.0.1");
+	set(g, "network.plain_hosts=localhost:*");
+	set(g, "ingest.backfill=true");
+	set(g, "ingest.backoff_min=20ms");
+	for (size_t i = 0; i < MEMBERS; i++) {
+		char stage[16];
+
+		snprintf(stage, sizeof(stage), "%.*s", (int)strcspn(members[i], "-"), members[i]);
+		g->metrics_ports[i] = free_port();
+		set(g, "%s.metrics_port=%u", stage, g->metrics_ports[i]);
+	}
+	for (; *settings; settings++)
+		set(g, "%s", *settings);
+	return g;
+}
+
+static bool is_ready(void *arg)
+{
+	struct group_test *g = arg;
+	char path[PATH_MAX];
+	struct buf text;
+	bool found;
+
+	if (waitpid(g->pid, NULL, WNOHANG) != 0) {
+		g->pid = 0;
+		test_fail(__FILE__, __LINE__, "the group ended at its start");
+		return true;
+	}
+	snprintf(path, sizeof(path), "%s/log", g->log);
+	test_read_file(path, &text);
+	found = memmem(text.ptr, text.len, "ready on", 8) != NULL;
+	buf_release(&text);
+	return found;
+}
+
+void group_start(struct group_test *g)
+{
+	char path[PATH_MAX];
+	char *args[2 * SETTINGS_MAX + 4];
+	size_t n = 0;
+	int fd;
+
+	snprintf(path, sizeof(path), "%s/log", g->log);
+	fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+	args[n++] = g->program;
+	for (size_t i = 0; i < g->setting_count; i++) {
+		args[n++] = (char *)(uintptr_t) "--set";
+		args[n++] = g->settings[i];
+	}
+	args[n++] = (char *)(uintptr_t) "run";
+	args[n] = NULL;
+	g->pid = fork();
+	if (g->pid == 0) {
+		sigset_t none;
+
+		sigemptyset(&none);
+		sigprocmask(SIG_SETMASK, &none, NULL);
+		dup2(fd, STDOUT_FILENO);
+		dup2(fd, STDERR_FILENO);
+		execv(g->program, args);
+		_exit(127);
+	}
+	close(fd);
+	wait_until(g->loop, is_ready, g, "the group is ready");
+}
+
+struct ending {
+	pid_t pid;
+	int status;
+};
+
+static bool has_ended(void *arg)
+{
+	struct ending *e = arg;
+
+	return waitpid(e->pid, &e->status, WNOHANG) == e->pid;
+}
+
+void group_stop(struct group_test *g)
+{
+	struct ending e = {g->pid, -1};
+
+	if (!g->pid)
+		return;
+	kill(g->pid, SIGTERM);
+	if (!wait_until(g->loop, has_ended, &e, "the group stops")) {
+		kill(g->pid, SIGKILL);
+		waitpid(g->pid, NULL, 0);
+	}
+	CHECK_INT(e.status, 0);
+	g->pid = 0;
+}
+
+/* The log of a group whose test failed is worth reading. */
+static void show_log(const struct group_test *g)
+{
+	char path[PATH_MAX];
+	struct buf text;
+	size_t from;
+
+	snprintf(path, sizeof(path), "%s/log", g->log);
+	test_read_file(path, &text);
+	from = text.len > 8192 ? text.len - 8192 : 0;
+	printf("# end of the group's log:\n%.*s\n", (int)(text.len - from),
+	       (const char *)text.ptr + from);
+	buf_release(&text);
+}
+
+void group_free(struct group_test *g)
+{
+	group_stop(g);
+	if (test_has_failed())
+		show_log(g);
+	for (size_t i = 0; i < g->setting_count; i++)
+		free(g->settings[i]);
+	free((char *)(uintptr_t)g->log);
+	free(g);
+}
+
+struct successor {
+	struct group_test *group;
+	const char *member;
+	int64_t old_pid;
+};
+
+static bool has_successor(void *arg)
+{
+	struct successor *s = arg;
+	int64_t pid;
+
+	/* Not through request: this already runs inside a wait. */
+	struct buf text;
+	char url[64];
+	CURL *easy = curl_easy_init();
+	double value;
+
+	buf_init(&text, LIMIT_MESSAGE);
+	for (size_t i = 0; i < MEMBERS; i++)
+		if (strcmp(members[i], s->member) == 0)
+			snprintf(url, sizeof(url), "http://127.0.0.1:%u/metrics",
+				 s->group->metrics_ports[i]);
+	curl_easy_setopt(easy, CURLOPT_URL, url);
+	curl_easy_setopt(easy, CURLOPT_NOPROXY, "*");
+	curl_easy_setopt(easy, CURLOPT_WRITEFUNCTION, take);
+	curl_easy_setopt(easy, CURLOPT_WRITEDATA, &text);
+	curl_easy_setopt(easy, CURLOPT_TIMEOUT, 1L);
+	pid = curl_easy_perform(easy) == CURLE_OK &&
+			      exposition_sum(buf_span(&text), "relay_process_pid", &value) == 0
+		      ? (int64_t)value
+		      : -1;
+	curl_easy_cleanup(easy);
+	buf_release(&text);
+	return pid > 0 && pid != s->old_pid;
+}
+
+void group_kill(struct group_test *g, const char *member)
+{
+	struct successor s = {g, member, group_metric(g, member, "relay_process_pid", "")};
+
+	if (s.old_pid <= 0) {
+		test_fail(__FILE__, __LINE__, "%s does not say its pid", member);
+		return;
+	}
+	kill((pid_t)s.old_pid, SIGKILL);
+	wait_until(g->loop, has_successor, &s, "a killed stage has a successor");
+}
+
+/* The consumer. */
+
+/* -EBADMSG, or the seq of the frame. */
+static int frame_seq(struct span frame, uint64_t *ret)
+{
+	struct reader r = reader_of(frame);
+	struct cbor_map map;
+	struct span key;
+	int error = cbor_skip(&r, NULL);
+
+	if (!error)
+		error = cbor_map_open(&r, &map);
+	while (!error && cbor_map_more(&map)) {
+		int64_t seq;
+
+		error = cbor_map_key(&r, &map, &key);
+		if (!error && span_is(key, "seq")) {
+			error = cbor_get_integer(&r, &seq);
+			*ret = error ? 0 : (uint64_t)seq;
+			return error;
+		}
+		if (!error)
+			error = cbor_skip(&r, NULL);
+	}
+	return -EBADMSG;
+}
+
+static void keep_frame(struct consumer *c, struct span frame)
+{
+	struct consumer_frame f = {0, c->frames.len, frame.len};
+
+	if (frame_seq(frame, &f.seq) != 0) {
+		c->bad = true;
+		return;
+	}
+	if (c->count == c->cap) {
+		c->cap = c->cap ? 2 * c->cap : 256;
+		c->list = xrealloc(c->list, c->cap * sizeof(*c->list));
+	}
+	c->list[c->count++] = f;
+	buf_append(&c->frames, frame);
+}
+
+/* Takes one whole WebSocket message off the input; false if there is none. */
+static bool next_message(struct consumer *c)
+{
+	struct span in = buf_span(&c->in);
+	uint64_t size;
+	size_t head = 2;
+
+	if (in.len < 2)
+		return false;
+	size = in.ptr[1];
+	if (size == 126 || size == 127) {
+		head = size == 126 ? 4 : 10;
+		if (in.len < head)
+			return false;
+		size = 0;
+		for (size_t i = 2; i < head; i++)
+			size = size << 8 | in.ptr[i];
+	}
+	if (size > LIMIT_FRAME || in.len - head < size) {
+		c->bad = c->bad || size > LIMIT_FRAME;
+		return false;
+	}
+	if (in.ptr[0] == 0x82)
+		keep_frame(c, span_of(in.ptr + head, (size_t)size));
+	else if (in.ptr[0] != 0x89 && in.ptr[0] != 0x88)
+		c->bad = true;
+	buf_consume(&c->in, head + (size_t)size);
+	return true;
+}
+
+static void consumer_ready(void *arg, uint32_t events)
+{
+	struct consumer *c = arg;
+	uint8_t block[65536];
+	ssize_t n = recv(c->io.fd, block, sizeof(block), MSG_DONTWAIT);
+
+	(void)events;
+	if (n < 0 && errno == EAGAIN)
+		return;
+	if (n <= 0) {
+		int fd = c->io.fd;
+
+		c->closed = true;
+		loop_io_remove(c->loop, &c->io);
+		close(fd);
+		return;
+	}
+	buf_append(&c->in, span_of(block, (size_t)n));
+	while (next_message(c))
+		;
+}
+
+/* The answer's head, byte by byte so that nothing of the stream is taken. */
+static bool read_head(int fd)
+{
+	char head[4096];
+	size_t n = 0;
+
+	while (n < sizeof(head) - 1 && recv(fd, head + n, 1, 0) == 1) {
+		head[++n] = '\0';
+		if (n >= 4 && memcmp(head + n - 4, "\r\n\r\n", 4) == 0)
+			return strncmp(head, "HTTP/1.1 101", 12) == 0;
+	}
+	return false;
+}
+
+void consumer_open(struct consumer *c, struct group_test *g, int64_t cursor)
+{
+	struct sockaddr_in address = {.sin_family = AF_INET,
+				      .sin_port = htons(g->port),
+				      .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+	struct timeval limit = {30, 0};
+	int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	struct buf head;
+
+	*c = (struct consumer){.loop = g->loop};
+	buf_init(&c->in, LIMIT_FRAME + 131072);
+	buf_init(&c->frames, FRAMES_MAX);
+	loop_io_init(&c->io, consumer_ready, c);
+	buf_init(&head, 1024);
+	buf_append_str(&head, "GET /xrpc/com.atproto.sync.subscribeRepos");
+	if (cursor >= 0)
+		buf_printf(&head, "?cursor=%" PRId64, cursor);
+	buf_append_str(
+		&head,
+		" HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+		"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n");
+	setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof(limit));
+	if (connect(fd, (struct sockaddr *)&address, sizeof(address)) < 0 ||
+	    send(fd, head.ptr, head.len, MSG_NOSIGNAL) != (ssize_t)head.len || !read_head(fd)) {
+		test_fail(__FILE__, __LINE__, "cannot subscribe: %s", strerror(errno));
+		close(fd);
+		c->closed = true;
+	} else {
+		loop_io_add(c->loop, &c->io, fd, EPOLLIN);
+	}
+	buf_release(&head);
+}
+
+void consumer_close(struct consumer *c)
+{
+	int fd = c->io.fd;
+
+	if (!c->closed) {
+		loop_io_remove(c->loop, &c->io);
+		close(fd);
+	}
+	buf_release(&c->in);
+	buf_release(&c->frames);
+	free(c->list);
+}
+
+struct span consumer_frame(const struct consumer *c, size_t i)
+{
+	return span_of(c->frames.ptr + c->list[i].offset, c->list[i].size);
+}

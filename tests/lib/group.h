@@ -1,0 +1,55 @@
+/*
+ * A relay group for tests: the real `standpipe run` as a child, with its own folders and free
+ * loopback ports, and a consumer of its event stream. Waiting goes through the test's loop, so that
+ * fake hosts on it go on meanwhile.
+ *
+ * The programs are those in $STANDPIPE_BUILD, or beside the test's own folder.
+ */
+#pragma once
+
+#include "common/loop.h"
+
+struct group_test;
+
+/* settings: lines "section.key=value", NULL at the end; they win over what this sets. */
+struct group_test *group_new(struct loop *l, const char *const *settings);
+/* Stops it if it runs, and ends the test with a failure if it does not end with status 0. */
+void group_free(struct group_test *g);
+/* Returns when every stage says that it is ready. */
+void group_start(struct group_test *g);
+void group_stop(struct group_test *g);
+/* SIGKILL for one stage ("validate-0"); returns when it has a successor that answers. */
+void group_kill(struct group_test *g, const char *member);
+/* A sum over the samples of a metric whose line contains labels ("": all); -1 if there is none or
+ * nobody answers. */
+int64_t group_metric(struct group_test *g, const char *member, const char *name,
+		     const char *labels);
+/* GET on the public port: the status, or -1; body is cleared first. */
+int group_get(struct group_test *g, const char *path, struct buf *body);
+/* POST of JSON. */
+int group_post(struct group_test *g, const char *path, const char *json, struct buf *body);
+
+/* Runs the loop until condition holds; false (and a failed check) if it does not within 60 seconds.
+ */
+bool wait_until(struct loop *l, bool (*condition)(void *arg), void *arg, const char *what);
+/* A port of 127.0.0.1 that nobody has at the moment. */
+uint16_t free_port(void);
+
+/* A consumer: keeps every frame in order. */
+struct consumer {
+	struct loop *loop;
+	struct loop_io io;
+	struct buf in;
+	struct buf frames; /* all, one after another */
+	size_t count, cap;
+	struct consumer_frame {
+		uint64_t seq;
+		size_t offset, size;
+	} * list;
+	bool closed;
+	bool bad; /* something that is no binary message with a frame that has a seq */
+};
+/* cursor: -1 for none. The connection is made when this returns. */
+void consumer_open(struct consumer *c, struct group_test *g, int64_t cursor);
+void consumer_close(struct consumer *c);
+struct span consumer_frame(const struct consumer *c, size_t i);
