@@ -1,0 +1,100 @@
+/*
+ * A consumer: a socket and a place in the log. Nothing is queued for it: ranges go from the log's
+ *files to the socket by sendfile, and what has to be said in between (pong, ping, close, #info, an
+ *error) goes out where a range has ended.
+ *
+ *	     range                range             range
+ *	[m m m m m m m m] pong [m m m m m m] ping [m m m ...
+ *	                 boundary           boundary
+ *
+ * It is served one range a turn of the loop, so that none starves the others, and is written to
+ *only when its socket takes something. What keeps it alive is progress: bytes that its end
+ *acknowledged, or anything that it sends. It ends in order, by a close frame at the next boundary
+ *and a limited wait for the answer, or at once, by a reset, when it takes nothing.
+ *
+ * Owner: struct consumers. About 600 bytes each; a short buffer more while something other than
+ *events is on its way. The kernel's send queue beyond what is under way is held to
+ *CONSUMER_UNSENT_BYTES.
+ */
+#pragma once
+
+#include "common/loop.h"
+
+#include "fanout/websocket.h"
+#include "fanout/window.h"
+
+#define CONSUMER_UNSENT_BYTES RANGE_BYTES
+#define CONSUMER_CLOSE_USEC                                                                        \
+	(5 * USEC_PER_SEC)      /* for the rest of a range, the close frame, and the answer to it */
+#define CONSUMER_REMOTE_SIZE 56 /* "[address]:port", with its NUL */
+
+/* Why a consumer ended: the label `reason` of relay_consumer_closes_total. */
+enum consumer_end {
+	END_CLOSED,        /* by a close frame of its own */
+	END_GONE,          /* its connection ended */
+	END_FUTURE_CURSOR, /* an error frame said so */
+	END_FELL_BEHIND,   /* what it needs next is not kept any more: ConsumerTooSlow */
+	END_STALLED,       /* it took no byte for too long: ConsumerTooSlow */
+	END_SILENT,        /* no pong */
+	END_PROTOCOL,      /* it sent what is no WebSocket frame of a client */
+	END_TOO_BIG,       /* it sent a message without end */
+	END_RESTART,       /* we stop */
+	END_LOG_RESET,     /* the numbers began anew */
+	END_LOG_BROKEN,    /* the log cannot be read */
+	END_COUNT,
+};
+
+const char *consumer_end_name(enum consumer_end e);
+
+struct consumers;
+
+struct consumer {
+	struct consumers *set;
+	struct consumer *next, *previous;
+	struct loop_io io;
+	uint32_t events; /* what the loop waits for */
+
+	struct place place;
+	struct range range; /* what is being sent; its start is the next byte */
+	struct buf out;     /* whole frames of our own; sent before anything else */
+
+	struct websocket_input input;
+	uint8_t pong_len;
+	bool pong_owed; /* only the newest ping is answered [RFC 6455, 5.5.3] */
+	bool ping_due;
+	bool deaf; /* what comes in does not matter any more */
+	uint8_t pong[WEBSOCKET_CONTROL_MAX];
+
+	bool closing; /* a close frame goes out at the next boundary, */
+	bool close_sent;
+	bool close_received;
+	enum consumer_end end;
+	enum websocket_code close_code;
+	uint64_t deadline_usec; /* and by then it is over */
+
+	uint64_t written_bytes;
+	uint64_t taken_bytes; /* of those, acknowledged by the other end when last looked at */
+	uint64_t moved_usec;  /* when that last grew, or there was nothing to take */
+	uint64_t quiet_usec;  /* when something was last sent or came in */
+	uint64_t ping_usec;   /* when the ping was sent that has no answer yet; 0: none */
+	uint64_t ping_bytes;  /* written_bytes with that ping */
+	char remote[CONSUMER_REMOTE_SIZE];
+};
+
+/* Takes the descriptor. The consumer gets events from seq on; nothing is sent yet. */
+struct consumer *consumer_new(struct consumers *set, int fd, uint64_t seq);
+/* Frees it and ends its connection; counts and logs how it ended. */
+void consumer_free(struct consumer *c, enum consumer_end end);
+
+/* These may free the consumer. */
+/* Sends what there is to send and the socket takes. */
+void consumer_pump(struct consumer *c);
+/* Bytes that it sent. */
+void consumer_feed(struct consumer *c, struct span bytes);
+/* Ends it in order. */
+void consumer_close(struct consumer *c, enum consumer_end end);
+/* To be called now and then: progress, pings, deadlines. */
+void consumer_check(struct consumer *c, uint64_t now_usec);
+
+/* How many events the log has that it was not sent. */
+uint64_t consumer_lag(const struct consumer *c);

@@ -1,0 +1,156 @@
+#include "fanout/consumers.h"
+
+#include <assert.h>
+
+#include "fanout/notice.h"
+
+#define CHECKS_PER_TIMEOUT 4 /* how finely deadlines are kept */
+#define CHECK_USEC_MAX                                                                             \
+	USEC_PER_SEC /* so that closing takes CONSUMER_CLOSE_USEC and one second at most */
+#define LOG_LINES_PER_MINUTE 60
+
+static void on_wake(void *arg);
+static void on_check(void *arg);
+
+static int64_t count_consumers(void *arg)
+{
+	const struct consumers *s = arg;
+	return (int64_t)s->count;
+}
+
+static int64_t count_bytes(void *arg)
+{
+	const struct consumers *s = arg;
+	return (int64_t)(s->count * sizeof(struct consumer));
+}
+
+static int64_t find_lag(void *arg)
+{
+	const struct consumers *s = arg;
+	uint64_t most = 0;
+
+	for (const struct consumer *c = s->first; c; c = c->next) {
+		uint64_t lag = consumer_lag(c);
+		most = lag > most ? lag : most;
+	}
+	return (int64_t)most;
+}
+
+static void register_metrics(struct consumers *s, struct metrics *m)
+{
+	metrics_gauge_call(m, "relay_consumers", "Connected consumers", NULL, count_consumers, s);
+	metrics_gauge_call(m, "relay_consumer_lag_events",
+			   "Events that the consumer farthest behind has still to be sent", NULL,
+			   find_lag, s);
+	s->started_total = metrics_counter(m, "relay_consumers_total", "Consumers ever connected",
+					   NULL);
+	s->events_total = metrics_counter(m, "relay_events_sent_total",
+					  "Events sent, over all consumers", NULL);
+	s->bytes_total = metrics_counter(m, "relay_bytes_sent_total", "Bytes sent to consumers",
+					 NULL);
+	for (size_t e = 0; e < END_COUNT; e++) {
+		char labels[64];
+		snprintf(labels, sizeof(labels), "reason=\"%s\"",
+			 consumer_end_name((enum consumer_end)e));
+		s->ends_total[e] = metrics_counter(m, "relay_consumer_closes_total",
+						   "Consumers that ended, by reason", labels);
+	}
+}
+
+void consumers_init(struct consumers *s, struct loop *l, struct window *w,
+		    const struct consumers_settings *settings, struct metrics *m, struct memory *a)
+{
+	*s = (struct consumers){
+		.loop = l,
+		.window = w,
+		.settings = *settings,
+		.log_limit = {.burst = LOG_LINES_PER_MINUTE, .period_usec = 60 * USEC_PER_SEC},
+	};
+	loop_task_init(&s->wake, on_wake, s);
+	loop_timer_init(&s->check, on_check, s);
+	register_metrics(s, m);
+	memory_register(a, "consumers", count_bytes, s);
+	on_check(s);
+}
+
+void consumers_release(struct consumers *s)
+{
+	s->stopping = false;
+	while (s->first)
+		consumer_free(s->first, END_RESTART);
+	loop_task_cancel(s->loop, &s->wake);
+	loop_timer_cancel(s->loop, &s->check);
+}
+
+bool consumers_are_full(const struct consumers *s)
+{
+	return s->count >= s->settings.max || s->stopping;
+}
+
+void consumers_add(struct consumers *s, int fd, const struct cursor *cursor, struct span extra)
+{
+	uint64_t seq;
+	enum cursor_place place = cursor_find(cursor, &s->window->head, &seq);
+	struct consumer *c = consumer_new(s, fd, seq);
+
+	if (place == CURSOR_OUTDATED)
+		notice_put_info(
+			&c->out, "OutdatedCursor",
+			"The cursor is older than what is kept; the oldest that is follows.");
+	if (place == CURSOR_FUTURE)
+		consumer_close(c, END_FUTURE_CURSOR);
+	else
+		consumer_feed(c, extra);
+}
+
+static void on_wake(void *arg)
+{
+	struct consumers *s = arg;
+
+	for (struct consumer *c = s->first, *next; c; c = next) {
+		next = c->next;
+		if (!(c->events & EPOLLOUT))
+			consumer_pump(c);
+	}
+}
+
+void consumers_wake(struct consumers *s)
+{
+	loop_task_queue(s->loop, &s->wake);
+}
+
+static void on_check(void *arg)
+{
+	struct consumers *s = arg;
+	uint64_t now = loop_now_usec(s->loop);
+	uint64_t wait = s->settings.ping_usec < s->settings.progress_usec
+				? s->settings.ping_usec
+				: s->settings.progress_usec;
+
+	for (struct consumer *c = s->first, *next; c; c = next) {
+		next = c->next;
+		consumer_check(c, now);
+	}
+	wait /= CHECKS_PER_TIMEOUT;
+	loop_timer_set(s->loop, &s->check, wait < CHECK_USEC_MAX ? wait : CHECK_USEC_MAX);
+}
+
+void consumers_close_all(struct consumers *s, enum consumer_end end)
+{
+	for (struct consumer *c = s->first, *next; c; c = next) {
+		next = c->next;
+		consumer_close(c, end);
+	}
+}
+
+void consumers_stop(struct consumers *s, void (*stopped)(void *arg), void *arg)
+{
+	assert(!s->stopping);
+	s->stopping = true;
+	s->stopped = stopped;
+	s->stopped_arg = arg;
+	if (s->count == 0)
+		stopped(arg);
+	else
+		consumers_close_all(s, END_RESTART);
+}

@@ -1,0 +1,52 @@
+/*
+ * All consumers of this process: they are woken when the log has grown, all in one pass for
+ * whatever came in at once, and looked after now and then (progress, pings, deadlines).
+ *
+ * Bounded by settings.max.
+ */
+#pragma once
+
+#include "common/log.h"
+#include "common/memory.h"
+#include "common/metrics.h"
+
+#include "fanout/consumer.h"
+#include "fanout/cursor.h"
+
+struct consumers_settings {
+	size_t max;
+	uint64_t ping_usec;     /* a quiet consumer is pinged, and has this time to answer */
+	uint64_t progress_usec; /* in which it has to take something of what waits for it */
+};
+
+struct consumers {
+	struct loop *loop;
+	struct window *window; /* borrows */
+	struct consumers_settings settings;
+	struct consumer *first;
+	size_t count;
+	struct loop_task wake;
+	struct loop_timer check;
+	bool stopping;
+	void (*stopped)(void *arg);
+	void *stopped_arg;
+	struct log_limit log_limit;
+	uint64_t *started_total, *events_total, *bytes_total;
+	uint64_t *ends_total[END_COUNT];
+};
+
+void consumers_init(struct consumers *s, struct loop *l, struct window *w,
+		    const struct consumers_settings *settings, struct metrics *m, struct memory *a);
+/* Whoever is still there is cut off. */
+void consumers_release(struct consumers *s);
+
+bool consumers_are_full(const struct consumers *s);
+/* A new consumer whose handshake is done. Takes the descriptor; extra: what it sent behind the
+ * handshake. The window is known. */
+void consumers_add(struct consumers *s, int fd, const struct cursor *cursor, struct span extra);
+/* The log has grown: everybody is woken before the loop sleeps. */
+void consumers_wake(struct consumers *s);
+void consumers_close_all(struct consumers *s, enum consumer_end end);
+/* Closes everybody; stopped is called when nobody is left, within CONSUMER_CLOSE_USEC and one
+ * second. It may be called from inside. */
+void consumers_stop(struct consumers *s, void (*stopped)(void *arg), void *arg);

@@ -1,0 +1,108 @@
+#include "fanout/fanout.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdlib.h>
+
+#include "common/log.h"
+
+static int64_t get_head_seq(void *arg)
+{
+	const struct fanout *f = arg;
+	return f->window.known ? (int64_t)f->window.head.next_seq - 1 : 0;
+}
+
+static int64_t get_head_age(void *arg)
+{
+	return (int64_t)(fanout_silence_usec(arg) / USEC_PER_SEC);
+}
+
+static int64_t get_file_bytes(void *arg)
+{
+	const struct fanout *f = arg;
+	return (int64_t)(f->window.files.open_count * sizeof(struct file));
+}
+
+static void register_metrics(struct fanout *f, struct metrics *m, struct memory *a)
+{
+	metrics_gauge_call(m, "relay_head_seq", "Number of the newest event of the log", NULL,
+			   get_head_seq, f);
+	metrics_gauge_call(m, "relay_head_age_seconds",
+			   "Time since store last said how far the log is", NULL, get_head_age, f);
+	memory_register(a, "files", get_file_bytes, f);
+}
+
+static void on_head(void *arg, struct span message)
+{
+	struct fanout *f = arg;
+	uint64_t old_seq = f->window.head.next_seq;
+	enum window_change change;
+
+	if (window_take(&f->window, message, loop_now_usec(f->loop), &change) < 0) {
+		log_error("head notice does not decode");
+		return;
+	}
+	if (change == WINDOW_RESET) {
+		log_error("the log went back from seq=%" PRIu64 " to seq=%" PRIu64
+			  ": all consumers are closed",
+			  old_seq, f->window.head.next_seq);
+		consumers_close_all(&f->consumers, END_LOG_RESET);
+	}
+	if (change == WINDOW_MORE)
+		consumers_wake(&f->consumers);
+}
+
+int fanout_open(struct fanout *f, struct loop *l, struct metrics *m, struct memory *a,
+		const struct fanout_settings *settings)
+{
+	const char *const urls[GATEWAY_STAGES] = {
+		[GATEWAY_STORE] = settings->store_url,
+		[GATEWAY_INGEST] = settings->ingest_url,
+	};
+	const struct pipe_handler handler = {.message = on_head, .arg = f};
+
+	*f = (struct fanout){.loop = l, .metrics = m, .name = xstrdup(settings->name)};
+	window_init(&f->window, settings->log_folder, loop_now_usec(l));
+	consumers_init(&f->consumers, l, &f->window, &settings->consumers, m, a);
+	int error = gateway_open(&f->gateway, l, urls);
+	if (error == 0)
+		error = pipe_dial_sub(l, settings->head_url, &handler, &f->head);
+	if (error == 0)
+		error = port_open(f, a, settings->address, settings->port, &f->port);
+	if (error < 0) {
+		fanout_close(f);
+		return error;
+	}
+	register_metrics(f, m, a);
+	return 0;
+}
+
+static void on_stopped(void *arg)
+{
+	struct fanout *f = arg;
+
+	loop_quit(f->loop, 0);
+}
+
+void fanout_stop(struct fanout *f)
+{
+	port_stop(f->port);
+	consumers_stop(&f->consumers, on_stopped, f);
+}
+
+/* Calls end before the port does: their requests hold its connections. */
+void fanout_close(struct fanout *f)
+{
+	pipe_close(f->head);
+	gateway_close(&f->gateway);
+	port_close(f->port);
+	consumers_release(&f->consumers);
+	window_release(&f->window);
+	free(f->name);
+	*f = (struct fanout){0};
+}
+
+uint64_t fanout_silence_usec(const struct fanout *f)
+{
+	return loop_now_usec(f->loop) - f->window.heard_usec;
+}

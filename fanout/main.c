@@ -1,0 +1,64 @@
+/*
+ * standpipe-fanout: the public port. It sends the log to consumers, and passes XRPC calls on to the
+ * stages that own the answers.
+ *
+ * Trusts store's notices and the log's files. Consumers and HTTP clients are hostile until shown
+ * otherwise: what they send is bounded, ignored where it can be, and never passed on but as
+ * parameters of a call.
+ */
+#include <limits.h>
+
+#include "common/log.h"
+#include "common/stage.h"
+
+#include "fanout/fanout.h"
+
+static void on_stop(void *arg)
+{
+	fanout_stop(arg);
+}
+
+static int open_from_config(struct fanout *f, const struct stage *s)
+{
+	const struct config *c = s->config;
+	char folder[PATH_MAX];
+	char urls[3][CONFIG_URL_SIZE];
+
+	snprintf(folder, sizeof(folder), "%s/store/log", config_text(c, "group.data_dir"));
+	const struct fanout_settings settings = {
+		.address = config_text(c, "fanout.address"),
+		.port = (uint16_t)config_number(c, "fanout.port"),
+		.name = config_text(c, "fanout.server_name"),
+		.log_folder = folder,
+		.head_url = stage_pipe_url(s, "head", "store", 0, urls[0]),
+		.store_url = stage_pipe_url(s, "calls", "store", 0, urls[1]),
+		.ingest_url = stage_pipe_url(s, "calls", "ingest", 0, urls[2]),
+		.consumers =
+			{
+				.max = (size_t)config_number(c, "fanout.max_consumers"),
+				.ping_usec = config_time(c, "fanout.ping_interval"),
+				.progress_usec = config_time(c, "fanout.progress_timeout"),
+			},
+	};
+	return fanout_open(f, s->loop, s->metrics, s->memory, &settings);
+}
+
+int main(int argc, char **argv)
+{
+	struct stage stage;
+	struct fanout fanout;
+	int status = stage_init(&stage, "fanout", STAGE_INSTANCES, argc, argv);
+
+	if (status != STAGE_GO)
+		return status;
+	int error = open_from_config(&fanout, &stage);
+	if (error < 0) {
+		log_error("cannot open the public port or a pipe: %s", strerror(-error));
+		stage_release(&stage);
+		return STAGE_EXIT_AGAIN;
+	}
+	status = stage_run(&stage, on_stop, &fanout);
+	fanout_close(&fanout);
+	stage_release(&stage);
+	return status;
+}

@@ -1,0 +1,79 @@
+#include "fanout/subscribe.h"
+
+#include "fanout/fanout.h"
+#include "fanout/websocket.h"
+
+static void refuse(struct request *q, unsigned status, const char *name, const char *message)
+{
+	request_answer_error(q, status, name, message);
+}
+
+static bool take_cursor(struct request *q)
+{
+	static const char *const names[] = {"cursor", NULL};
+	struct xrpc_param param[1];
+	size_t count = 0;
+
+	if (request_params(q, names, param, &count) < 0 ||
+	    (count == 1 && cursor_parse(param[0].value, &q->cursor) < 0)) {
+		refuse(q, 400, "InvalidRequest", "cursor: one integer, 0 or more");
+		return false;
+	}
+	return true;
+}
+
+/* [RFC 6455, 4.2.1] */
+static bool check_handshake(struct request *q)
+{
+	const char *version = request_header(q, "Sec-WebSocket-Version");
+
+	if (!websocket_has_token(request_header(q, "Upgrade"), "websocket") ||
+	    !websocket_has_token(request_header(q, "Connection"), "upgrade")) {
+		q->extra_name = "Upgrade";
+		q->extra_value = "websocket";
+		refuse(q, 426, "InvalidRequest", "This is a WebSocket stream.");
+		return false;
+	}
+	if (!version || strcmp(version, "13") != 0) {
+		q->extra_name = "Sec-WebSocket-Version";
+		q->extra_value = "13";
+		refuse(q, 400, "InvalidRequest", "Sec-WebSocket-Version: 13");
+		return false;
+	}
+	if (!websocket_key_is_valid(request_header(q, "Sec-WebSocket-Key"))) {
+		refuse(q, 400, "InvalidRequest", "Sec-WebSocket-Key: 16 bytes in base64");
+		return false;
+	}
+	return true;
+}
+
+static bool check_room(struct request *q)
+{
+	const char *message = NULL;
+
+	if (!q->fanout->window.known)
+		message = "The stream is not known yet; try again soon.";
+	else if (consumers_are_full(&q->fanout->consumers))
+		message = "There is no room for more consumers.";
+	if (!message)
+		return true;
+	q->extra_name = "Retry-After";
+	q->extra_value = "5";
+	refuse(q, 503, "NotEnoughResources", message);
+	return false;
+}
+
+static void on_taken(struct request *q, int fd, struct span extra)
+{
+	consumers_add(&q->fanout->consumers, fd, &q->cursor, extra);
+}
+
+void subscribe_answer(struct request *q)
+{
+	char accept[WEBSOCKET_ACCEPT_SIZE];
+
+	if (!check_handshake(q) || !take_cursor(q) || !check_room(q))
+		return;
+	websocket_accept(request_header(q, "Sec-WebSocket-Key"), accept);
+	request_upgrade(q, accept, on_taken);
+}
