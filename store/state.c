@@ -1,0 +1,225 @@
+#include "store/state.h"
+
+#include <assert.h>
+#include <endian.h>
+#include <errno.h>
+
+#include "common/database.h"
+#include "common/limits.h"
+#include "common/log.h"
+#include "store/overlay.h"
+
+#define KEY_ACCOUNT   'a'
+#define KEY_HOST      'h'
+#define KEY_MAX       (1 + LIMIT_DID)
+#define HOST_KEY_SIZE (1 + sizeof(uint64_t))
+#define WRITE_BYTES   MIB(4) /* memtable: about 30,000 account records */
+
+struct state {
+	struct database *database;
+	struct database_batch *batch;
+	struct overlay *overlay;
+	struct buf value; /* of the last read */
+};
+
+int state_open(const char *path, size_t cache_bytes, struct state **ret)
+{
+	struct database *database;
+	int r = database_open(path, cache_bytes, WRITE_BYTES, &database);
+
+	if (r < 0) {
+		log_error("cannot open the state: %s path=%s", database_error(NULL), path);
+		return r;
+	}
+	struct state *s = xcalloc(1, sizeof(*s));
+
+	s->database = database;
+	s->batch = database_batch_new();
+	s->overlay = overlay_new();
+	buf_init(&s->value, LIMIT_MESSAGE);
+	*ret = s;
+	return 0;
+}
+
+void state_close(struct state *s)
+{
+	if (!s)
+		return;
+	buf_release(&s->value);
+	overlay_free(s->overlay);
+	database_batch_free(s->batch);
+	database_close(s->database);
+	free(s);
+}
+
+/* ret borrows until the next read or change. -EIO is logged. */
+static int get(struct state *s, struct span key, struct span *ret)
+{
+	int r;
+
+	if (overlay_get(s->overlay, key, ret))
+		return 0;
+	r = database_get(s->database, key, &s->value);
+	if (r < 0) {
+		if (r != -ENOENT)
+			log_error("cannot read the state: %s", database_error(s->database));
+		return r;
+	}
+	*ret = buf_span(&s->value);
+	return 0;
+}
+
+static int damaged(struct span key)
+{
+	log_error("damaged record in the state: key=%s", log_text(key));
+	return -EIO;
+}
+
+int state_get_marker(struct state *s, struct marker *ret)
+{
+	struct span value;
+	int r = get(s, SPAN_LITERAL("m"), &value);
+
+	if (r < 0)
+		return r;
+	return marker_decode(value, ret) < 0 ? damaged(SPAN_LITERAL("m")) : 0;
+}
+
+static struct span account_key(struct span did, uint8_t ret[static KEY_MAX])
+{
+	assert(did.len <= LIMIT_DID);
+	ret[0] = KEY_ACCOUNT;
+	memcpy(ret + 1, did.ptr, did.len);
+	return span_of(ret, 1 + did.len);
+}
+
+int state_get_account(struct state *s, struct span did, struct account *ret)
+{
+	uint8_t bytes[KEY_MAX];
+	struct span key = account_key(did, bytes), value;
+	int r = get(s, key, &value);
+
+	if (r < 0)
+		return r;
+	return account_decode(value, ret) < 0 ? damaged(key) : 0;
+}
+
+void state_put_account(struct state *s, struct span did, const struct account *a)
+{
+	uint8_t key[KEY_MAX], value[ACCOUNT_SIZE];
+
+	account_encode(a, value);
+	overlay_put(s->overlay, account_key(did, key), span_of(value, sizeof(value)));
+}
+
+static struct span host_key(uint64_t host_id, uint8_t ret[static HOST_KEY_SIZE])
+{
+	uint64_t id = htobe64(host_id);
+
+	ret[0] = KEY_HOST;
+	memcpy(ret + 1, &id, sizeof(id));
+	return span_of(ret, HOST_KEY_SIZE);
+}
+
+static int decode_count(struct span key, struct span value, uint64_t *ret)
+{
+	struct reader r = reader_of(value);
+
+	if (value.len != sizeof(uint64_t) || reader_get_u64(&r, ret) < 0)
+		return damaged(key);
+	return 0;
+}
+
+int state_get_host_accounts(struct state *s, uint64_t host_id, uint64_t *ret)
+{
+	uint8_t bytes[HOST_KEY_SIZE];
+	struct span key = host_key(host_id, bytes), value;
+	int r = get(s, key, &value);
+
+	if (r == -ENOENT) {
+		*ret = 0;
+		return 0;
+	}
+	return r < 0 ? r : decode_count(key, value, ret);
+}
+
+int state_count_accounts(struct state *s, uint64_t *ret)
+{
+	struct database_cursor *c = database_seek(s->database, SPAN_LITERAL("h"));
+	uint64_t total = 0, count;
+	int r = 0;
+
+	for (; r == 0 && database_cursor_is_valid(c); database_cursor_next(c)) {
+		struct span key = database_cursor_key(c);
+
+		if (key.len != HOST_KEY_SIZE || key.ptr[0] != KEY_HOST)
+			break;
+		r = decode_count(key, database_cursor_value(c), &count);
+		if (r == 0)
+			total += count;
+	}
+	database_cursor_free(c);
+	if (r == 0)
+		*ret = total;
+	return r;
+}
+
+static void put_host_accounts(struct state *s, uint64_t host_id, uint64_t count)
+{
+	uint8_t key[HOST_KEY_SIZE];
+
+	count = htole64(count);
+	overlay_put(s->overlay, host_key(host_id, key), span_of(&count, sizeof(count)));
+}
+
+int state_move_account(struct state *s, uint64_t from_host_id, uint64_t to_host_id)
+{
+	uint64_t from = 0, to = 0;
+	int r = 0;
+
+	assert(from_host_id != to_host_id);
+	if (from_host_id != 0)
+		r = state_get_host_accounts(s, from_host_id, &from);
+	if (r == 0 && to_host_id != 0)
+		r = state_get_host_accounts(s, to_host_id, &to);
+	if (r < 0)
+		return r;
+	if (from_host_id != 0) {
+		assert(from > 0); /* counts change together with the accounts they count */
+		put_host_accounts(s, from_host_id, from - 1);
+	}
+	if (to_host_id != 0)
+		put_host_accounts(s, to_host_id, to + 1);
+	return 0;
+}
+
+int state_write(struct state *s, const struct marker *m)
+{
+	uint8_t marker[MARKER_SIZE];
+	struct span key, value;
+	int r;
+
+	for (size_t i = 0; i < overlay_count(s->overlay); i++) {
+		overlay_at(s->overlay, i, &key, &value);
+		database_batch_put(s->batch, key, value);
+	}
+	marker_encode(m, marker);
+	database_batch_put(s->batch, SPAN_LITERAL("m"), span_of(marker, sizeof(marker)));
+	r = database_write(s->database, s->batch, true);
+	if (r < 0) {
+		log_error("cannot write the state: %s", database_error(s->database));
+		return r;
+	}
+	overlay_clear(s->overlay);
+	return 0;
+}
+
+int64_t state_database_bytes(const struct state *s)
+{
+	return database_memory_bytes(s->database);
+}
+
+int64_t state_overlay_bytes(const struct state *s)
+{
+	return (int64_t)overlay_bytes(s->overlay);
+}
