@@ -269,6 +269,17 @@ static enum MHD_Result answer(struct MHD_Connection *connection, unsigned status
 	return result;
 }
 
+static enum MHD_Result answer_text(struct MHD_Connection *connection, unsigned status,
+				   const char *text)
+{
+	struct buf body;
+
+	buf_init(&body, 256);
+	buf_append_str(&body, text);
+	return answer(connection, status, "text/plain", &body);
+}
+
+/* Called twice a request: for its head, and when it is complete. */
 static enum MHD_Result handle(void *arg, struct MHD_Connection *connection, const char *url,
 			      const char *method, const char *version, const char *upload,
 			      size_t *upload_size, void **state)
@@ -278,26 +289,38 @@ static enum MHD_Result handle(void *arg, struct MHD_Connection *connection, cons
 
 	(void)version;
 	(void)upload;
-	(void)upload_size;
-	(void)state;
+	/* An answer to the head alone is the last on its connection: no body is read. */
+	if (strcmp(method, MHD_HTTP_METHOD_GET) != 0 && strcmp(method, MHD_HTTP_METHOD_HEAD) != 0)
+		return answer_text(connection, MHD_HTTP_METHOD_NOT_ALLOWED, "GET and HEAD only\n");
+	if (!*state) {
+		*state = s;
+		return MHD_YES;
+	}
+	if (*upload_size > 0)
+		return MHD_NO;
+	if (strcmp(url, "/metrics") != 0)
+		return answer_text(connection, MHD_HTTP_NOT_FOUND, "the metrics are at /metrics\n");
 	buf_init(&body, RENDER_MAX);
-	if (strcmp(method, MHD_HTTP_METHOD_GET) != 0 && strcmp(method, MHD_HTTP_METHOD_HEAD) != 0) {
-		buf_append_str(&body, "GET and HEAD only\n");
-		return answer(connection, MHD_HTTP_METHOD_NOT_ALLOWED, "text/plain", &body);
-	}
-	if (strcmp(url, "/metrics") != 0) {
-		buf_append_str(&body, "the metrics are at /metrics\n");
-		return answer(connection, MHD_HTTP_NOT_FOUND, "text/plain", &body);
-	}
 	metrics_render(s->metrics, &body);
 	return answer(connection, MHD_HTTP_OK, "text/plain; version=0.0.4; charset=utf-8", &body);
+}
+
+static unsigned connection_count(struct metrics_server *s)
+{
+	return MHD_get_daemon_info(s->daemon, MHD_DAEMON_INFO_CURRENT_CONNECTIONS)->num_connections;
 }
 
 static void server_run(struct metrics_server *s)
 {
 	MHD_UNSIGNED_LONG_LONG msec;
+	unsigned before;
 
-	MHD_run(s->daemon);
+	/* At its limit the daemon does not listen; it does so again only in the run after the one
+	 * in which a connection ended. */
+	do {
+		before = connection_count(s);
+		MHD_run(s->daemon);
+	} while (connection_count(s) < before);
 	if (MHD_get_timeout(s->daemon, &msec) == MHD_YES)
 		loop_timer_set(s->loop, &s->timer, msec * USEC_PER_MSEC);
 	else
