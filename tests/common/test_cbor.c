@@ -167,16 +167,29 @@ TEST(bad_items_are_refused)
 	}
 }
 
+/* From memory of just that size, so that reading past it shows. */
+static int check_copy(struct span item)
+{
+	uint8_t *copy = xmalloc(item.len);
+	int error;
+
+	if (item.len > 0)
+		memcpy(copy, item.ptr, item.len);
+	error = cbor_check(span_of(copy, item.len));
+	free(copy);
+	return error;
+}
+
 TEST(truncated_and_longer_items_are_refused)
 {
 	for (size_t i = 0; i < ARRAY_SIZE(good); i++) {
 		struct buf b = from_hex(good[i].hex);
 
 		for (size_t len = 0; len < b.len; len++)
-			if (cbor_check(span_of(b.ptr, len)) != -EBADMSG)
+			if (check_copy(span_of(b.ptr, len)) != -EBADMSG)
 				test_fail(__FILE__, __LINE__, "%s, %zu bytes", good[i].name, len);
 		buf_put_u8(&b, 0);
-		CHECK_INT(cbor_check(buf_span(&b)), -EBADMSG);
+		CHECK_INT(check_copy(buf_span(&b)), -EBADMSG);
 		buf_release(&b);
 	}
 }
