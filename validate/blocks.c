@@ -1,0 +1,125 @@
+#include "validate/blocks.h"
+
+#include <assert.h>
+#include <sys/random.h>
+
+#include "common/car.h"
+#include "common/limits.h"
+
+#define SLOTS_MIN 128 /* nearly all commits have fewer than half as many blocks */
+
+void blocks_init(struct blocks *b)
+{
+	ssize_t n;
+
+	*b = (struct blocks){.slot_count = SLOTS_MIN, .slot_cap = SLOTS_MIN};
+	b->all = xcalloc(b->slot_cap / 2, sizeof(*b->all));
+	b->slots = xcalloc(b->slot_cap, sizeof(*b->slots));
+	n = getrandom(b->secret, sizeof(b->secret), 0);
+	assert(n == sizeof(b->secret));
+}
+
+void blocks_release(struct blocks *b)
+{
+	free(b->all);
+	free(b->slots);
+	*b = (struct blocks){0};
+}
+
+/* All 32 bytes count: a CID in an archive is whatever its sender wrote, not yet a hash. */
+static size_t slot_of(const struct blocks *b, const struct cid *cid)
+{
+	uint64_t h = b->secret[0], word;
+
+	for (size_t i = 0; i < SHA256_SIZE; i += sizeof(word)) {
+		memcpy(&word, cid->digest + i, sizeof(word));
+		h = (h ^ word) * (b->secret[1] | 1);
+		h ^= h >> 29;
+	}
+	return (size_t)h & (b->slot_count - 1);
+}
+
+/* The slot that holds it, or the empty one where it would be. */
+static uint32_t *find_slot(const struct blocks *b, const struct cid *cid)
+{
+	size_t i = slot_of(b, cid);
+
+	while (b->slots[i] != 0 && !cid_equal(&b->all[b->slots[i] - 1].cid, cid))
+		i = (i + 1) & (b->slot_count - 1);
+	return &b->slots[i];
+}
+
+static void grow(struct blocks *b)
+{
+	b->slot_count *= 2;
+	if (b->slot_count > b->slot_cap) {
+		b->slot_cap = b->slot_count;
+		b->all = xrealloc(b->all, b->slot_cap / 2 * sizeof(*b->all));
+		b->slots = xrealloc(b->slots, b->slot_cap * sizeof(*b->slots));
+	}
+	memset(b->slots, 0, b->slot_count * sizeof(*b->slots));
+	for (size_t i = 0; i < b->count; i++)
+		*find_slot(b, &b->all[i].cid) = (uint32_t)i + 1;
+}
+
+/* Of doubles the first counts: either both are what their CID says, or one of them is wrong. */
+static void add(struct blocks *b, const struct car_block *block)
+{
+	uint32_t *slot;
+
+	if (2 * b->count >= b->slot_count)
+		grow(b);
+	slot = find_slot(b, &block->cid);
+	if (*slot != 0)
+		return;
+	b->all[b->count++] = (struct block){.cid = block->cid, .data = block->data};
+	*slot = (uint32_t)b->count;
+}
+
+enum verdict blocks_load(struct blocks *b, struct span archive)
+{
+	struct car car;
+	struct car_block block;
+
+	b->slot_count = SLOTS_MIN;
+	memset(b->slots, 0, b->slot_count * sizeof(*b->slots));
+	b->count = 0;
+	if (car_open(archive, &car) < 0)
+		return VERDICT_BAD_CAR;
+	b->root = car.root;
+	for (size_t n = 0; car_more(&car); n++) {
+		if (n == LIMIT_CAR_BLOCKS || car_next(&car, &block) < 0)
+			return VERDICT_BAD_CAR;
+		add(b, &block);
+	}
+	return VERDICT_ACCEPTED;
+}
+
+struct block *blocks_find(const struct blocks *b, const struct cid *cid)
+{
+	uint32_t place = *find_slot(b, cid);
+
+	return place != 0 ? &b->all[place - 1] : NULL;
+}
+
+enum verdict blocks_get(const struct blocks *b, const struct cid *cid, struct block **ret)
+{
+	struct block *block = blocks_find(b, cid);
+	uint8_t digest[SHA256_SIZE];
+
+	if (!block)
+		return VERDICT_BLOCK_MISSING;
+	if (!block->is_hashed) {
+		sha256(block->data, digest);
+		if (memcmp(digest, cid->digest, SHA256_SIZE) != 0)
+			return VERDICT_BLOCK_HASH;
+		block->is_hashed = true;
+	}
+	*ret = block;
+	return VERDICT_ACCEPTED;
+}
+
+int64_t blocks_memory_bytes(const struct blocks *b)
+{
+	return (int64_t)(b->slot_cap / 2 * sizeof(*b->all) + b->slot_cap * sizeof(*b->slots));
+}

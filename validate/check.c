@@ -1,0 +1,246 @@
+#include "validate/check.h"
+
+#include "common/limits.h"
+#include "validate/blocks.h"
+#include "validate/commit.h"
+#include "validate/mst.h"
+
+#define UNSIGNED_MAX  LIMIT_COMMIT_BLOCKS /* bytes of a commit object */
+#define UNSIGNED_KEEP KIB(16)
+
+struct checker {
+	struct signatures *signatures;
+	struct blocks blocks;
+	struct mst *mst;
+	struct buf unsigned_commit;
+};
+
+struct checker *checker_new(void)
+{
+	struct checker *c = xcalloc(1, sizeof(*c));
+
+	c->signatures = signatures_new();
+	blocks_init(&c->blocks);
+	c->mst = mst_new();
+	buf_init(&c->unsigned_commit, UNSIGNED_MAX);
+	return c;
+}
+
+void checker_free(struct checker *c)
+{
+	if (!c)
+		return;
+	signatures_free(c->signatures);
+	blocks_release(&c->blocks);
+	mst_free(c->mst);
+	buf_release(&c->unsigned_commit);
+	free(c);
+}
+
+struct signatures *checker_signatures(struct checker *c)
+{
+	return c->signatures;
+}
+
+int64_t checker_memory_bytes(void *checker)
+{
+	const struct checker *c = checker;
+
+	return (int64_t)(sizeof(*c) + c->unsigned_commit.cap) + blocks_memory_bytes(&c->blocks) +
+	       mst_memory_bytes(c->mst) + signatures_memory_bytes(c->signatures);
+}
+
+/* The fields of a frame */
+
+/* create: a value, and none before; update: both; delete: none, and one before [sync: commit
+ * messages]. An update may write the value that was there. */
+static bool op_is_valid(const struct op *op, bool is_legacy)
+{
+	struct cid cid;
+
+	if (!repo_path_is_valid(op->path, NULL))
+		return false;
+	if (op->action == OP_DELETE ? op->cid.len > 0 : cid_decode_dag_cbor(op->cid, &cid) < 0)
+		return false;
+	if (op->action == OP_CREATE)
+		return op->prev.len == 0;
+	return op->prev.len > 0 || is_legacy;
+}
+
+/* Ops are a set with one op a path. There are at most LIMIT_OPS. */
+static bool has_double_path(const struct frame *f)
+{
+	for (size_t i = 1; i < f->op_count; i++)
+		for (size_t j = 0; j < i; j++)
+			if (span_equal(f->ops[i].path, f->ops[j].path))
+				return true;
+	return false;
+}
+
+static enum verdict check_rev(struct span rev, const struct check_rules *rules)
+{
+	uint64_t usec = tid_usec(rev);
+
+	if (usec > rules->received_usec && usec - rules->received_usec > rules->rev_drift_usec)
+		return VERDICT_REV_IN_FUTURE;
+	return VERDICT_ACCEPTED;
+}
+
+enum verdict check_fields(const struct frame *f, const struct check_rules *rules)
+{
+	enum verdict v;
+
+	if (f->kind != EVENT_COMMIT && f->kind != EVENT_SYNC)
+		return VERDICT_ACCEPTED;
+	v = check_rev(f->rev, rules);
+	if (v != VERDICT_ACCEPTED || f->kind == EVENT_SYNC)
+		return v;
+	for (size_t i = 0; i < f->op_count; i++)
+		if (!op_is_valid(&f->ops[i], rules->is_legacy))
+			return VERDICT_BAD_OP;
+	if (has_double_path(f))
+		return VERDICT_BAD_OP;
+	if (!f->has_prev_data && f->since.len > 0 && !rules->is_legacy)
+		return VERDICT_PREV_DATA_MISSING;
+	return VERDICT_ACCEPTED;
+}
+
+/* The blocks */
+
+/* The commit object: the archive's root, and what the frame says of it [sync: validation]. */
+static enum verdict open_commit(struct checker *c, const struct frame *f, struct commit *ret)
+{
+	struct block *block;
+	enum verdict v = blocks_load(&c->blocks, f->blocks);
+
+	if (v != VERDICT_ACCEPTED)
+		return v;
+	if (f->kind == EVENT_COMMIT && !cid_equal(&c->blocks.root, &f->commit))
+		return VERDICT_COMMIT_MISMATCH;
+	/* #sync brings the commit block and nothing else. */
+	if (f->kind == EVENT_SYNC && c->blocks.count > 1)
+		return VERDICT_BAD_CAR;
+	if (c->blocks.root.codec != CID_DAG_CBOR)
+		return VERDICT_COMMIT_BAD_OBJECT;
+	v = blocks_get(&c->blocks, &c->blocks.root, &block);
+	if (v == VERDICT_ACCEPTED)
+		v = commit_decode(block->data, ret);
+	if (v == VERDICT_ACCEPTED &&
+	    (!span_equal(ret->did, f->did) || !span_equal(ret->rev, f->rev)))
+		v = VERDICT_COMMIT_MISMATCH;
+	return v;
+}
+
+static enum verdict check_signature(struct checker *c, const struct commit *commit,
+				    const struct signature_key *key)
+{
+	buf_trim(&c->unsigned_commit, UNSIGNED_KEEP);
+	commit_unsigned(commit, &c->unsigned_commit);
+	return signatures_verify(c->signatures, key, buf_span(&c->unsigned_commit), commit->sig)
+		       ? VERDICT_ACCEPTED
+		       : VERDICT_BAD_SIGNATURE;
+}
+
+/* A record is sent with the op that wrote it. What is in it is not a relay's business. */
+static enum verdict check_record(struct checker *c, struct span value)
+{
+	struct block *block;
+	struct cid cid;
+
+	if (cid_decode(value, &cid) < 0)
+		return VERDICT_BAD_OP;
+	block = blocks_find(&c->blocks, &cid);
+	if (block && block->data.len > LIMIT_RECORD)
+		return VERDICT_RECORD_TOO_LARGE;
+	return blocks_get(&c->blocks, &cid, &block);
+}
+
+static enum verdict check_op(struct checker *c, const struct op *op)
+{
+	struct span value;
+	enum verdict v = mst_find(c->mst, op->path, &value);
+
+	if (v != VERDICT_ACCEPTED)
+		return v;
+	if (!span_equal(value, op->cid))
+		return VERDICT_OP_MISMATCH;
+	return op->action == OP_DELETE ? VERDICT_ACCEPTED : check_record(c, op->cid);
+}
+
+static enum verdict invert_op(struct mst *m, const struct op *op)
+{
+	switch (op->action) {
+	case OP_CREATE:
+		return mst_remove(m, op->path);
+	case OP_UPDATE:
+		return mst_replace(m, op->path, op->prev);
+	default:
+		return mst_insert(m, op->path, op->prev);
+	}
+}
+
+/* Undone, the ops must give the tree before: the one that prevData names, or, for a repository's
+ * first commit, the empty one [sync: operation inversion]. The order of the ops does not matter. */
+static enum verdict check_inversion(struct checker *c, const struct frame *f)
+{
+	const struct cid *want = f->has_prev_data ? &f->prev_data : &mst_empty_root;
+	enum verdict v = VERDICT_ACCEPTED;
+	struct cid root;
+
+	for (size_t i = 0; v == VERDICT_ACCEPTED && i < f->op_count; i++)
+		v = invert_op(c->mst, &f->ops[i]);
+	if (v != VERDICT_ACCEPTED)
+		return v;
+	mst_root(c->mst, &root);
+	return cid_equal(&root, want) ? VERDICT_ACCEPTED : VERDICT_INVERSION_FAILED;
+}
+
+/* A legacy host's commit that does not say what was before. */
+static bool lacks_prev(const struct frame *f)
+{
+	for (size_t i = 0; i < f->op_count; i++)
+		if (f->ops[i].action != OP_CREATE && f->ops[i].prev.len == 0)
+			return true;
+	return !f->has_prev_data;
+}
+
+static enum verdict check_tree(struct checker *c, const struct frame *f, const struct cid *data,
+			       const struct check_rules *rules)
+{
+	enum verdict v = mst_load(c->mst, &c->blocks, data);
+
+	for (size_t i = 0; v == VERDICT_ACCEPTED && i < f->op_count; i++)
+		v = check_op(c, &f->ops[i]);
+	if (v != VERDICT_ACCEPTED || (rules->is_legacy && lacks_prev(f)))
+		return v;
+	return check_inversion(c, f);
+}
+
+static void tell(const struct frame *f, const struct commit *commit, const struct cid *root,
+		 struct verified *ret)
+{
+	memcpy(ret->rev, f->rev.ptr, TID_SIZE);
+	ret->has_since = f->since.len > 0;
+	if (ret->has_since)
+		memcpy(ret->since, f->since.ptr, TID_SIZE);
+	memcpy(ret->commit, root->digest, SHA256_SIZE);
+	memcpy(ret->data, commit->data.digest, SHA256_SIZE);
+	ret->has_prev_data = f->has_prev_data;
+	if (ret->has_prev_data)
+		memcpy(ret->prev_data, f->prev_data.digest, SHA256_SIZE);
+}
+
+enum verdict check_blocks(struct checker *c, const struct frame *f, const struct signature_key *key,
+			  const struct check_rules *rules, struct verified *ret)
+{
+	struct commit commit;
+	enum verdict v = open_commit(c, f, &commit);
+
+	if (v == VERDICT_ACCEPTED)
+		v = check_signature(c, &commit, key);
+	if (v == VERDICT_ACCEPTED && f->kind == EVENT_COMMIT)
+		v = check_tree(c, f, &commit.data, rules);
+	if (v == VERDICT_ACCEPTED)
+		tell(f, &commit, &c->blocks.root, ret);
+	return v;
+}

@@ -1,0 +1,359 @@
+#include "validate/frame.h"
+
+#include "common/cbor.h"
+
+#define OP_MESSAGE 1 /* header op of a frame with a message; -1 is an error [event stream] */
+
+/* Which kinds of event a field belongs to. */
+enum {
+	COMMIT = 1u << EVENT_COMMIT,
+	SYNC = 1u << EVENT_SYNC,
+	IDENTITY = 1u << EVENT_IDENTITY,
+	ACCOUNT = 1u << EVENT_ACCOUNT,
+	ALL = COMMIT | SYNC | IDENTITY | ACCOUNT,
+};
+
+static enum verdict get_text(struct reader *r, bool (*is_valid)(struct span s), struct span *ret)
+{
+	struct span s;
+
+	if (cbor_get_text(r, &s) < 0 || !is_valid(s))
+		return VERDICT_FRAME_BAD_FIELDS;
+	*ret = s;
+	return VERDICT_ACCEPTED;
+}
+
+static enum verdict get_cid(struct reader *r, struct cid *ret)
+{
+	struct cbor_item item;
+
+	if (cbor_get_type(r, CBOR_CID, &item) < 0 || cid_decode_dag_cbor(item.bytes, ret) < 0)
+		return VERDICT_FRAME_BAD_FIELDS;
+	return VERDICT_ACCEPTED;
+}
+
+/* Methods in their canonical spelling: a DID is compared byte for byte wherever it is used. */
+static bool did_is_canonical(struct span did)
+{
+	if (span_starts_with(did, SPAN_LITERAL("did:plc:")))
+		return did_is_plc(did);
+	if (span_starts_with(did, SPAN_LITERAL("did:web:")))
+		return did_is_web(did);
+	return did_is_valid(did);
+}
+
+static enum verdict get_did(struct reader *r, struct frame *f)
+{
+	if (cbor_get_text(r, &f->did) < 0)
+		return VERDICT_FRAME_BAD_FIELDS;
+	return did_is_canonical(f->did) ? VERDICT_ACCEPTED : VERDICT_BAD_DID;
+}
+
+static enum verdict get_seq(struct reader *r, struct frame *f)
+{
+	const uint8_t *at = r->ptr;
+	int64_t seq;
+
+	if (cbor_get_integer(r, &seq) < 0 || seq < 1 || seq >= LIMIT_SEQ)
+		return VERDICT_FRAME_BAD_FIELDS;
+	f->seq = (uint64_t)seq;
+	f->seq_offset = (uint32_t)(at - f->bytes.ptr);
+	f->seq_size = (uint8_t)(r->ptr - at);
+	return VERDICT_ACCEPTED;
+}
+
+static enum verdict get_time(struct reader *r, struct frame *f)
+{
+	struct span time;
+
+	(void)f;
+	return get_text(r, datetime_is_valid, &time);
+}
+
+static enum verdict get_rev(struct reader *r, struct frame *f)
+{
+	return get_text(r, tid_is_valid, &f->rev);
+}
+
+static enum verdict get_since(struct reader *r, struct frame *f)
+{
+	struct reader in = *r;
+	struct cbor_item item;
+
+	if (cbor_get_type(&in, CBOR_NULL, &item) < 0)
+		return get_text(r, tid_is_valid, &f->since);
+	*r = in;
+	return VERDICT_ACCEPTED;
+}
+
+static enum verdict get_blocks(struct reader *r, struct frame *f)
+{
+	size_t limit = f->kind == EVENT_SYNC ? LIMIT_SYNC_BLOCKS : LIMIT_COMMIT_BLOCKS;
+
+	if (cbor_get_bytes(r, &f->blocks) < 0)
+		return VERDICT_FRAME_BAD_FIELDS;
+	return f->blocks.len <= limit ? VERDICT_ACCEPTED : VERDICT_BLOCKS_TOO_LARGE;
+}
+
+static enum verdict get_commit(struct reader *r, struct frame *f)
+{
+	return get_cid(r, &f->commit);
+}
+
+static enum verdict get_prev_data(struct reader *r, struct frame *f)
+{
+	f->has_prev_data = true;
+	return get_cid(r, &f->prev_data);
+}
+
+static enum verdict get_handle(struct reader *r, struct frame *f)
+{
+	/* The key, in its canonical form, stands right before its value. */
+	const uint8_t *start = r->ptr - 1 - strlen("handle");
+	enum verdict v = get_text(r, handle_is_valid, &f->handle);
+
+	f->handle_field = span_of(start, (size_t)(r->ptr - start));
+	return v;
+}
+
+static enum verdict get_active(struct reader *r, struct frame *f)
+{
+	return cbor_get_boolean(r, &f->active) < 0 ? VERDICT_FRAME_BAD_FIELDS : VERDICT_ACCEPTED;
+}
+
+static bool status_is_valid(struct span s)
+{
+	return s.len <= LIMIT_ACCOUNT_STATUS;
+}
+
+static enum verdict get_status(struct reader *r, struct frame *f)
+{
+	return get_text(r, status_is_valid, &f->status);
+}
+
+static enum verdict get_action(struct reader *r, enum op_action *ret)
+{
+	static const char *const names[] = {
+		[OP_CREATE] = "create",
+		[OP_UPDATE] = "update",
+		[OP_DELETE] = "delete",
+	};
+	struct span name;
+
+	if (cbor_get_text(r, &name) < 0)
+		return VERDICT_FRAME_BAD_FIELDS;
+	for (size_t i = 0; i < ARRAY_SIZE(names); i++)
+		if (span_is(name, names[i])) {
+			*ret = (enum op_action)i;
+			return VERDICT_ACCEPTED;
+		}
+	return VERDICT_BAD_OP;
+}
+
+enum { OP_HAS_ACTION = 1, OP_HAS_PATH = 2, OP_HAS_CID = 4 };
+
+static enum verdict get_op_field(struct reader *r, struct span key, struct op *op, unsigned *seen)
+{
+	struct cbor_item item;
+	int error;
+
+	if (span_is(key, "action")) {
+		*seen |= OP_HAS_ACTION;
+		return get_action(r, &op->action);
+	}
+	if (span_is(key, "path")) {
+		*seen |= OP_HAS_PATH;
+		error = cbor_get_text(r, &op->path);
+	} else if (span_is(key, "cid")) {
+		*seen |= OP_HAS_CID;
+		error = cbor_get_cid_or_null(r, &op->cid);
+	} else if (span_is(key, "prev")) {
+		error = cbor_get_type(r, CBOR_CID, &item);
+		op->prev = error < 0 ? SPAN_EMPTY : item.bytes;
+	} else {
+		error = cbor_skip(r, NULL);
+	}
+	return error < 0 ? VERDICT_FRAME_BAD_FIELDS : VERDICT_ACCEPTED;
+}
+
+static enum verdict get_op(struct reader *r, struct op *op)
+{
+	const unsigned all = OP_HAS_ACTION | OP_HAS_PATH | OP_HAS_CID;
+	enum verdict v = VERDICT_ACCEPTED;
+	struct cbor_map map;
+	struct span key;
+	unsigned seen = 0;
+
+	*op = (struct op){0};
+	if (cbor_map_open(r, &map) < 0)
+		return VERDICT_FRAME_BAD_FIELDS;
+	while (v == VERDICT_ACCEPTED && cbor_map_more(&map)) {
+		if (cbor_map_key(r, &map, &key) < 0)
+			return VERDICT_FRAME_BAD_CBOR;
+		v = get_op_field(r, key, op, &seen);
+	}
+	return v == VERDICT_ACCEPTED && seen != all ? VERDICT_FRAME_BAD_FIELDS : v;
+}
+
+static enum verdict get_ops(struct reader *r, struct frame *f)
+{
+	enum verdict v = VERDICT_ACCEPTED;
+	struct cbor_item array;
+
+	if (cbor_get_type(r, CBOR_ARRAY, &array) < 0)
+		return VERDICT_FRAME_BAD_FIELDS;
+	if (array.count > LIMIT_OPS)
+		return VERDICT_TOO_MANY_OPS;
+	while (v == VERDICT_ACCEPTED && f->op_count < array.count)
+		v = get_op(r, &f->ops[f->op_count++]);
+	return v;
+}
+
+struct field {
+	const char *name;
+	unsigned kinds;
+	unsigned required; /* by these of the kinds */
+	enum verdict (*get)(struct reader *r, struct frame *f);
+};
+
+static const struct field fields[] = {
+	{"seq", ALL, ALL, get_seq},
+	{"time", ALL, ALL, get_time},
+	{"repo", COMMIT, COMMIT, get_did},
+	{"did", ALL & ~COMMIT, ALL & ~COMMIT, get_did},
+	{"ops", COMMIT, COMMIT, get_ops},
+	{"rev", COMMIT | SYNC, COMMIT | SYNC, get_rev},
+	{"since", COMMIT, COMMIT, get_since},
+	{"blocks", COMMIT | SYNC, COMMIT | SYNC, get_blocks},
+	{"commit", COMMIT, COMMIT, get_commit},
+	{"prevData", COMMIT, 0, get_prev_data},
+	{"handle", IDENTITY, 0, get_handle},
+	{"active", ACCOUNT, ACCOUNT, get_active},
+	{"status", ACCOUNT, 0, get_status},
+};
+
+/* -1: unknown, or without meaning in this kind. */
+static int find_field(struct span key, unsigned kind)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(fields); i++)
+		if (fields[i].kinds & kind && span_is(key, fields[i].name))
+			return (int)i;
+	return -1;
+}
+
+static bool has_required(unsigned kind, unsigned seen)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(fields); i++)
+		if (fields[i].required & kind && !(seen & 1u << i))
+			return false;
+	return true;
+}
+
+static enum verdict decode_body(struct frame *f)
+{
+	struct reader r = reader_of(f->body);
+	const unsigned kind = 1u << f->kind;
+	enum verdict v = VERDICT_ACCEPTED;
+	struct cbor_map map;
+	struct span key;
+	unsigned seen = 0;
+
+	if (cbor_map_open(&r, &map) < 0)
+		return VERDICT_FRAME_BAD_FIELDS;
+	f->body_count = map.left;
+	while (v == VERDICT_ACCEPTED && cbor_map_more(&map)) {
+		int i;
+
+		if (cbor_map_key(&r, &map, &key) < 0)
+			return VERDICT_FRAME_BAD_CBOR;
+		i = find_field(key, kind);
+		if (i >= 0) {
+			seen |= 1u << i;
+			v = fields[i].get(&r, f);
+		} else if (cbor_skip(&r, NULL) < 0) {
+			return VERDICT_FRAME_BAD_CBOR;
+		}
+	}
+	return v == VERDICT_ACCEPTED && !has_required(kind, seen) ? VERDICT_FRAME_BAD_FIELDS : v;
+}
+
+static enum verdict kind_of(struct span t, enum event_kind *ret)
+{
+	for (enum event_kind k = EVENT_COMMIT; k <= EVENT_ACCOUNT; k++)
+		if (span_is(t, event_kind_name(k))) {
+			*ret = k;
+			return VERDICT_ACCEPTED;
+		}
+	return VERDICT_UNKNOWN_KIND;
+}
+
+static enum verdict decode_header(struct span header, enum event_kind *ret)
+{
+	struct reader r = reader_of(header);
+	struct span key, t = SPAN_EMPTY;
+	struct cbor_map map;
+	int64_t op = 0;
+	bool has_op = false;
+
+	if (cbor_map_open(&r, &map) < 0)
+		return VERDICT_FRAME_BAD_FIELDS;
+	while (cbor_map_more(&map)) {
+		int error = cbor_map_key(&r, &map, &key);
+
+		if (error == 0 && span_is(key, "op")) {
+			error = cbor_get_integer(&r, &op);
+			has_op = true;
+		} else if (error == 0 && span_is(key, "t")) {
+			error = cbor_get_text(&r, &t);
+		} else if (error == 0) {
+			error = cbor_skip(&r, NULL);
+		}
+		if (error < 0)
+			return VERDICT_FRAME_BAD_FIELDS;
+	}
+	if (!has_op || (op == OP_MESSAGE && t.len == 0))
+		return VERDICT_FRAME_BAD_FIELDS;
+	return op == OP_MESSAGE ? kind_of(t, ret) : VERDICT_UNKNOWN_KIND;
+}
+
+enum verdict frame_decode(struct span bytes, struct frame *ret)
+{
+	struct reader r = reader_of(bytes);
+	struct span header, body;
+	enum verdict v;
+
+	memset(ret, 0, offsetof(struct frame, ops));
+	ret->bytes = bytes;
+	if (bytes.len > LIMIT_FRAME)
+		return VERDICT_FRAME_TOO_LARGE;
+	if (cbor_skip(&r, &header) < 0 || cbor_skip(&r, &body) < 0 || r.left > 0)
+		return VERDICT_FRAME_BAD_CBOR;
+	ret->body = body;
+	v = decode_header(header, &ret->kind);
+	return v == VERDICT_ACCEPTED ? decode_body(ret) : v;
+}
+
+void frame_remove_handle(const struct frame *f, struct buf *out)
+{
+	const uint8_t *field_end = f->handle_field.ptr + f->handle_field.len;
+	const uint8_t *end = f->bytes.ptr + f->bytes.len;
+	struct reader fields_start = reader_of(f->body);
+	struct cbor_map map;
+
+	buf_clear(out);
+	buf_append(out, span_of(f->bytes.ptr, (size_t)(f->body.ptr - f->bytes.ptr)));
+	cbor_put_map(out, f->body_count - 1);
+	/* It was opened before. */
+	if (cbor_map_open(&fields_start, &map) < 0)
+		return;
+	buf_append(out,
+		   span_of(fields_start.ptr, (size_t)(f->handle_field.ptr - fields_start.ptr)));
+	buf_append(out, span_of(field_end, (size_t)(end - field_end)));
+}
+
+const char *frame_kind_name(const struct frame *f)
+{
+	const char *name = event_kind_name(f->kind);
+
+	return name ? name + 1 : "event";
+}
