@@ -1,0 +1,182 @@
+#include "resolve/cache.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "tests/test.h"
+
+#define HOUR (3600 * (uint64_t)1000000)
+
+static const struct span did = SPAN_LITERAL("did:plc:ewvi7nxzyoun6zhxrhs64oiz");
+
+static struct cache_entry make_entry(enum identity_status status, uint64_t fetched_usec)
+{
+	struct cache_entry e = {.status = status, .fetched_usec = fetched_usec};
+
+	if (status != IDENTITY_FOUND)
+		return e;
+	e.key.curve = CURVE_P256;
+	memset(e.key.point, 3, sizeof(e.key.point));
+	snprintf(e.pds, sizeof(e.pds), "pds.example.com:8443");
+	snprintf(e.handle, sizeof(e.handle), "alice.test");
+	return e;
+}
+
+static struct config *make_config(void)
+{
+	struct config *c = config_new();
+	char error[256];
+
+	CHECK_INT(config_set(c, "resolve.ttl_found=10h", error, sizeof(error)), 0);
+	CHECK_INT(config_set(c, "resolve.ttl_missing=1h", error, sizeof(error)), 0);
+	return c;
+}
+
+static struct cache *open_cache(const char *path)
+{
+	struct config *config = make_config();
+	struct cache *c = NULL;
+
+	CHECK_INT(cache_open(path, config, &c), 0);
+	config_free(config);
+	return c;
+}
+
+static void check_entry(const struct cache_entry *got, const struct cache_entry *want)
+{
+	CHECK_INT(got->status, want->status);
+	CHECK_INT(got->fetched_usec, want->fetched_usec);
+	CHECK_INT(got->key.curve, want->key.curve);
+	CHECK(memcmp(got->key.point, want->key.point, PUBLIC_KEY_SIZE) == 0);
+	CHECK_STR(got->pds, want->pds);
+	CHECK_STR(got->handle, want->handle);
+}
+
+TEST(entries_come_back_after_a_restart)
+{
+	const char *path = test_folder();
+	struct cache *c = open_cache(path);
+	struct cache_entry e, got;
+
+	for (enum identity_status s = IDENTITY_FOUND; s <= IDENTITY_UNUSABLE; s++) {
+		e = make_entry(s, 42 + s);
+		CHECK_INT(cache_get(c, SPAN_LITERAL("did:web:nobody.example.com"), &got), -ENOENT);
+		CHECK_INT(cache_put(c, did, &e), 0);
+		CHECK_INT(cache_get(c, did, &got), 0);
+		check_entry(&got, &e);
+		cache_close(c);
+		c = open_cache(path);
+		CHECK_INT(cache_get(c, did, &got), 0);
+		check_entry(&got, &e);
+	}
+	CHECK(cache_memory_bytes(c) >= 0);
+	cache_close(c);
+}
+
+TEST(a_cache_has_one_owner)
+{
+	const char *path = test_folder();
+	struct config *config = make_config();
+	struct cache *c = open_cache(path), *second = NULL;
+
+	CHECK(cache_open(path, config, &second) < 0);
+	CHECK(cache_error(NULL)[0] != '\0');
+	cache_close(c);
+	config_free(config);
+}
+
+TEST(entries_are_fresh_for_their_time)
+{
+	static const struct {
+		const char *name;
+		enum identity_status status;
+		uint64_t fetched, now;
+		bool fresh, usable;
+	} cases[] = {
+		{"found, new", IDENTITY_FOUND, HOUR, HOUR, true, true},
+		{"found, last moment", IDENTITY_FOUND, HOUR, 11 * HOUR - 1, true, true},
+		{"found, stale", IDENTITY_FOUND, HOUR, 11 * HOUR, false, true},
+		{"found, stale, last moment", IDENTITY_FOUND, HOUR, 21 * HOUR - 1, false, true},
+		{"found, too old", IDENTITY_FOUND, HOUR, 21 * HOUR, false, false},
+		{"found, from the future", IDENTITY_FOUND, HOUR + 1, HOUR, false, false},
+		{"missing, last moment", IDENTITY_NOT_FOUND, HOUR, 2 * HOUR - 1, true, false},
+		{"missing, stale", IDENTITY_NOT_FOUND, HOUR, 2 * HOUR, false, false},
+		{"tombstoned, stale", IDENTITY_TOMBSTONED, HOUR, 2 * HOUR, false, false},
+		{"unusable, stale", IDENTITY_UNUSABLE, HOUR, 2 * HOUR, false, false},
+	};
+	struct cache *c = open_cache(test_folder());
+
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		struct cache_entry e = make_entry(cases[i].status, cases[i].fetched);
+
+		if (cache_is_fresh(c, &e, cases[i].now) != cases[i].fresh ||
+		    cache_is_stale_but_usable(c, &e, cases[i].now) != cases[i].usable)
+			test_fail(__FILE__, __LINE__, "%s", cases[i].name);
+	}
+	cache_close(c);
+}
+
+TEST(a_value_decodes_to_what_was_encoded)
+{
+	struct cache_entry e = make_entry(IDENTITY_FOUND, 7), got;
+	struct buf first, second;
+
+	buf_init(&first, KIB(4));
+	buf_init(&second, KIB(4));
+	cache_entry_encode(&first, &e);
+	CHECK_INT(cache_entry_decode(buf_span(&first), &got), 0);
+	check_entry(&got, &e);
+	cache_entry_encode(&second, &got);
+	CHECK_SPAN(buf_span(&second), buf_span(&first));
+	for (size_t n = 0; n < first.len; n++)
+		CHECK_INT(cache_entry_decode(span_of(first.ptr, n), &got), -EBADMSG);
+	buf_put_u8(&first, 0);
+	CHECK_INT(cache_entry_decode(buf_span(&first), &got), -EBADMSG);
+	buf_release(&first);
+	buf_release(&second);
+}
+
+TEST(a_damaged_value_is_refused)
+{
+	static const struct {
+		const char *name;
+		size_t at;
+		uint8_t byte;
+	} cases[] = {
+		{"version", 0, 2},          {"status 0", 1, 0},       {"status unavailable", 1, 5},
+		{"curve", 10, 0},           {"host length", 44, 255}, {"host is no name", 46, '!'},
+		{"NUL in the host", 47, 0},
+	};
+	struct cache_entry e = make_entry(IDENTITY_FOUND, 7), got;
+	struct buf b;
+
+	buf_init(&b, KIB(4));
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		buf_clear(&b);
+		cache_entry_encode(&b, &e);
+		b.ptr[cases[i].at] = cases[i].byte;
+		if (cache_entry_decode(buf_span(&b), &got) != -EBADMSG)
+			test_fail(__FILE__, __LINE__, "%s", cases[i].name);
+	}
+	buf_release(&b);
+}
+
+TEST(a_damaged_entry_is_an_absent_one)
+{
+	const char *path = test_folder();
+	struct database_batch *batch = database_batch_new();
+	struct database *d;
+	struct cache_entry got;
+	struct cache *c;
+
+	CHECK_INT(database_open(path, KIB(64), KIB(64), &d), 0);
+	database_batch_put(batch, SPAN_LITERAL("idid:plc:ewvi7nxzyoun6zhxrhs64oiz"),
+			   SPAN_LITERAL("nonsense"));
+	CHECK_INT(database_write(d, batch, false), 0);
+	database_batch_free(batch);
+	database_close(d);
+	c = open_cache(path);
+	CHECK_INT(cache_get(c, did, &got), -ENOENT);
+	cache_close(c);
+}
