@@ -319,28 +319,39 @@ struct level {
 	struct cbor_map map;
 };
 
-int cbor_skip(struct reader *r, struct span *ret_raw)
+/* What stands before the next entry: in a map its key. */
+static inline int enter_next(struct reader *r, struct level *l)
 {
-	struct level levels[LIMIT_CBOR_DEPTH], *end = levels + LIMIT_CBOR_DEPTH, *top = levels;
-	struct reader in = *r;
-	struct cbor_item item;
 	struct span key;
 
+	if (l->is_map)
+		return get_key(r, &l->map, &key);
+	l->map.left--;
+	return 0;
+}
+
+int cbor_skip(struct reader *r, struct span *ret_raw)
+{
+	struct level levels[LIMIT_CBOR_DEPTH];
+	size_t depth = 0;
+	struct reader in = *r;
+	struct cbor_item item;
+
 	do {
-		if (top > levels && !top[-1].is_map)
-			top[-1].map.left--;
-		else if (top > levels && get_key(&in, &top[-1].map, &key) < 0)
+		if (depth > 0 && enter_next(&in, &levels[depth - 1]) < 0)
 			return -EBADMSG;
 		if (get_item(&in, &item) < 0)
 			return -EBADMSG;
 		if (item.type == CBOR_ARRAY || item.type == CBOR_MAP) {
-			if (top == end)
+			if (depth == ARRAY_SIZE(levels))
 				return -EBADMSG;
-			*top++ = (struct level){item.type == CBOR_MAP, {item.count, SPAN_EMPTY}};
+			levels[depth].is_map = item.type == CBOR_MAP;
+			levels[depth].map = (struct cbor_map){item.count, SPAN_EMPTY};
+			depth++;
 		}
-		while (top > levels && top[-1].map.left == 0)
-			top--;
-	} while (top > levels);
+		while (depth > 0 && levels[depth - 1].map.left == 0)
+			depth--;
+	} while (depth > 0);
 	if (ret_raw)
 		*ret_raw = span_of(r->ptr, r->left - in.left);
 	*r = in;
