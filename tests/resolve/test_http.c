@@ -1,0 +1,507 @@
+#include "resolve/http.h"
+
+#include "tests/resolve/fixture.h"
+
+#define BODY_MAX 65536
+
+/* A request and what came of it. */
+struct result {
+	bool done;
+	enum http_outcome outcome;
+	unsigned status;
+	char body[256];
+	size_t body_len;
+	uint64_t retry_after_sec;
+	bool is_relay;
+	char reason[256];
+};
+
+static void take(void *arg, const struct http_answer *a)
+{
+	struct result *r = arg;
+
+	CHECK(!r->done);
+	r->done = true;
+	r->outcome = a->outcome;
+	r->status = a->status;
+	r->body_len = a->body.len;
+	snprintf(r->body, sizeof(r->body), "%.*s", (int)a->body.len, (const char *)a->body.ptr);
+	r->retry_after_sec = a->retry_after_sec;
+	r->is_relay = a->is_relay;
+	snprintf(r->reason, sizeof(r->reason), "%s", a->reason);
+}
+
+static bool is_done(void *arg)
+{
+	return ((const struct result *)arg)->done;
+}
+
+static struct http_request request_for(const char *host, bool plain, const char *path,
+				       struct result *result)
+{
+	struct http_request q = {
+		.purpose = HTTP_PLC,
+		.plain = plain,
+		.path = path,
+		.max_bytes = BODY_MAX,
+		.timeout_usec = 10 * USEC_PER_SEC,
+		.done = take,
+		.arg = result,
+	};
+
+	CHECK_INT(host_parse(span_str(host), &q.host), 0);
+	return q;
+}
+
+/* "name:port" of the server. Valid until the next call. */
+static const char *host_of(const struct http_server *s, const char *name)
+{
+	static char host[64];
+
+	snprintf(host, sizeof(host), "%s:%u", name, http_server_port(s));
+	return host;
+}
+
+static struct result get(struct fixture *f, const struct http_request *request)
+{
+	struct http_request q = *request;
+	struct result r = {0};
+
+	q.arg = &r;
+	http_get(f->http, &q);
+	CHECK(!r.done);
+	CHECK(fixture_wait(f, is_done, &r));
+	return r;
+}
+
+static struct result get_path(struct fixture *f, const struct http_server *s, const char *path)
+{
+	struct http_request q = request_for(host_of(s, "localhost"), true, path, NULL);
+
+	return get(f, &q);
+}
+
+static const char *const plain[] = {"network.plain_hosts=localhost:*", NULL};
+
+TEST(an_answer_comes_with_status_and_body)
+{
+	static const struct http_server_answer answers[] = {
+		{.status = 200, .body = "hello"},
+		{.status = 404, .body = "no"},
+		{.status = 500},
+	};
+	struct http_server *s = http_server_new(NULL);
+	struct fixture f;
+
+	fixture_open(&f, plain);
+	for (size_t i = 0; i < ARRAY_SIZE(answers); i++) {
+		struct result r;
+
+		http_server_put(s, "/x?y=1", &answers[i]);
+		r = get_path(&f, s, "/x?y=1");
+		CHECK_INT(r.outcome, HTTP_ANSWERED);
+		CHECK_INT(r.status, answers[i].status);
+		CHECK_STR(r.body, answers[i].body ? answers[i].body : "");
+	}
+	CHECK_INT(fixture_metric(&f, "relay_http_requests_total{stage=\"resolve\",purpose=\"plc\","
+				     "code=\"200\"}"),
+		  1);
+	CHECK_INT(fixture_metric(&f, "relay_http_requests_total{stage=\"resolve\",purpose=\"plc\","
+				     "code=\"404\"}"),
+		  1);
+	CHECK_INT(fixture_metric(&f, "relay_http_requests_total{stage=\"resolve\",purpose=\"plc\","
+				     "code=\"5xx\"}"),
+		  1);
+	CHECK_INT(fixture_metric(&f, "relay_http_requests_active{stage=\"resolve\"}"), 0);
+	fixture_close(&f);
+	http_server_free(s);
+}
+
+TEST(a_request_says_who_asks_and_for_what)
+{
+	struct http_server *s = http_server_new(NULL);
+	struct fixture f;
+	char *head;
+
+	fixture_open(&f, plain);
+	get_path(&f, s, "/did");
+	head = http_server_last_head(s);
+	CHECK(strstr(head, "GET /did HTTP/1.1\r\n"));
+	CHECK(strstr(head, "User-Agent: standpipe/"));
+	CHECK(strstr(head, "Accept: application/did+ld+json,application/json\r\n"));
+	CHECK(!strstr(head, "Accept-Encoding"));
+	free(head);
+	fixture_close(&f);
+	http_server_free(s);
+}
+
+TEST(an_answer_beyond_its_limits_is_cut_off)
+{
+	static const struct http_server_answer endless = {.status = 200,
+							  .kind = HTTP_SERVER_ENDLESS},
+					       head = {.status = 200,
+						       .kind = HTTP_SERVER_ENDLESS_HEAD};
+	struct http_server *s = http_server_new(NULL);
+	char *body = xcalloc(1, BODY_MAX + 2);
+	struct fixture f;
+
+	fixture_open(&f, plain);
+	http_server_put(s, "/endless", &endless);
+	http_server_put(s, "/head", &head);
+	memset(body, 'x', BODY_MAX);
+	http_server_put(s, "/most", &(struct http_server_answer){.status = 200, .body = body});
+	body[BODY_MAX] = 'x';
+	http_server_put(s, "/huge", &(struct http_server_answer){.status = 200, .body = body});
+	CHECK_INT(get_path(&f, s, "/endless").outcome, HTTP_TOO_LARGE);
+	CHECK_INT(get_path(&f, s, "/head").outcome, HTTP_TOO_LARGE);
+	CHECK_INT(get_path(&f, s, "/huge").outcome, HTTP_TOO_LARGE);
+	CHECK_INT(get_path(&f, s, "/most").body_len, BODY_MAX);
+	free(body);
+	fixture_close(&f);
+	http_server_free(s);
+}
+
+TEST(a_silent_server_runs_into_the_time_limit)
+{
+	static const struct http_server_answer silent = {.kind = HTTP_SERVER_SILENT};
+	struct http_server *s = http_server_new(NULL);
+	struct http_request q;
+	struct fixture f;
+
+	fixture_open(&f, plain);
+	http_server_put(s, "/", &silent);
+	q = request_for(host_of(s, "localhost"), true, "/", NULL);
+	q.timeout_usec = 100 * USEC_PER_MSEC;
+	CHECK_INT(get(&f, &q).outcome, HTTP_TIMEOUT);
+	fixture_close(&f);
+	http_server_free(s);
+}
+
+TEST(what_is_not_http_or_cut_is_broken)
+{
+	struct http_server *s = http_server_new(NULL);
+	struct fixture f;
+
+	fixture_open(&f, plain);
+	http_server_put(s, "/cut",
+			&(struct http_server_answer){
+				.status = 200, .body = "whole", .kind = HTTP_SERVER_CUT});
+	http_server_put(s, "/ssh",
+			&(struct http_server_answer){.body = "SSH-2.0-OpenSSH\r\n",
+						     .kind = HTTP_SERVER_NO_HTTP});
+	CHECK_INT(get_path(&f, s, "/cut").outcome, HTTP_BROKEN);
+	CHECK_INT(get_path(&f, s, "/ssh").outcome, HTTP_BROKEN);
+	fixture_close(&f);
+	http_server_free(s);
+}
+
+TEST(a_redirect_is_not_followed)
+{
+	struct http_server *s = http_server_new(NULL);
+	struct fixture f;
+	struct result r;
+
+	fixture_open(&f, plain);
+	http_server_put(
+		s, "/old",
+		&(struct http_server_answer){.status = 302, .headers = "Location: /new\r\n"});
+	http_server_put(s, "/new", &(struct http_server_answer){.status = 200});
+	r = get_path(&f, s, "/old");
+	CHECK_INT(r.outcome, HTTP_ANSWERED);
+	CHECK_INT(r.status, 302);
+	CHECK_INT(http_server_requests(s, "/new"), 0);
+	fixture_close(&f);
+	http_server_free(s);
+}
+
+TEST(the_head_says_retry_after_and_relay)
+{
+	static const struct {
+		const char *headers;
+		uint64_t retry_after;
+		bool relay;
+	} cases[] = {
+		{NULL, 0, false},
+		{"Retry-After: 7\r\n", 7, false},
+		{"Retry-After: 99999999\r\n", HTTP_RETRY_AFTER_MAX, false},
+		{"Server: indigo atproto-relay/1\r\n", 0, true},
+		{"SERVER: atproto-relay\r\n", 0, true},
+		{"X-Server: atproto-relay\r\n", 0, false},
+		{"Server: nginx\r\nX: atproto-relay\r\n", 0, false},
+	};
+	struct http_server *s = http_server_new(NULL);
+	struct fixture f;
+
+	fixture_open(&f, plain);
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		struct result r;
+
+		http_server_put(
+			s, "/",
+			&(struct http_server_answer){.status = 503, .headers = cases[i].headers});
+		r = get_path(&f, s, "/");
+		CHECK_INT(r.status, 503);
+		CHECK_INT(r.retry_after_sec, cases[i].retry_after);
+		CHECK_INT(r.is_relay, cases[i].relay);
+	}
+	fixture_close(&f);
+	http_server_free(s);
+}
+
+/* Writes a hosts file that leads name to loopback, and gives the setting for it. */
+static const char *hosts_file(const char *name)
+{
+	static char setting[256];
+	char path[200];
+	FILE *out;
+
+	snprintf(path, sizeof(path), "%s/hosts", test_folder());
+	out = fopen(path, "we");
+	fprintf(out, "127.0.0.1 %s\n", name);
+	fclose(out);
+	snprintf(setting, sizeof(setting), "network.hosts_file=%s", path);
+	return setting;
+}
+
+TEST(a_private_address_is_not_connected_to)
+{
+	struct http_server *s = http_server_new(NULL);
+	const char *sets[] = {hosts_file("pds.example.com"), NULL};
+	struct http_request q;
+	struct fixture f;
+
+	fixture_open(&f, sets);
+	q = request_for(host_of(s, "pds.example.com"), false, "/", NULL);
+	CHECK_INT(get(&f, &q).outcome, HTTP_FORBIDDEN);
+	/* The same by the system's own resolution. */
+	q = request_for(host_of(s, "localhost"), false, "/", NULL);
+	CHECK_INT(get(&f, &q).outcome, HTTP_FORBIDDEN);
+	CHECK_INT(http_server_connections(s), 0);
+	CHECK(fixture_metric(&f, "relay_address_refused_total{stage=\"resolve\"}") >= 2);
+	fixture_close(&f);
+	http_server_free(s);
+}
+
+TEST(the_hosts_file_leads_to_the_address)
+{
+	struct http_server *s = http_server_new(NULL);
+	const char *sets[] = {hosts_file("pds.example.com"),
+			      "network.plain_hosts=pds.example.com:*", NULL};
+	struct http_request q;
+	struct fixture f;
+	char *head, want[128];
+
+	fixture_open(&f, sets);
+	http_server_put(s, "/", &(struct http_server_answer){.status = 200});
+	q = request_for(host_of(s, "pds.example.com"), true, "/", NULL);
+	CHECK_INT(get(&f, &q).status, 200);
+	head = http_server_last_head(s);
+	snprintf(want, sizeof(want), "Host: %s\r\n", host_of(s, "pds.example.com"));
+	CHECK(strstr(head, want));
+	free(head);
+	fixture_close(&f);
+	http_server_free(s);
+}
+
+TEST(a_proxy_of_the_environment_is_not_used)
+{
+	struct http_server *s = http_server_new(NULL), *proxy = http_server_new(NULL);
+	char url[64];
+	struct fixture f;
+
+	snprintf(url, sizeof(url), "http://127.0.0.1:%u", http_server_port(proxy));
+	setenv("http_proxy", url, 1);
+	setenv("ALL_PROXY", url, 1);
+	fixture_open(&f, plain);
+	http_server_put(s, "/", &(struct http_server_answer){.status = 200});
+	CHECK_INT(get_path(&f, s, "/").status, 200);
+	CHECK_INT(http_server_connections(proxy), 0);
+	unsetenv("http_proxy");
+	unsetenv("ALL_PROXY");
+	fixture_close(&f);
+	http_server_free(s);
+	http_server_free(proxy);
+}
+
+TEST(nobody_there_and_no_such_name)
+{
+	struct http_server *s = http_server_new(NULL);
+	char host[64];
+	const char *sets[] = {"network.plain_hosts=*", NULL};
+	struct http_request q;
+	struct fixture f;
+
+	snprintf(host, sizeof(host), "%s", host_of(s, "localhost"));
+	http_server_free(s);
+	fixture_open(&f, sets);
+	q = request_for(host, true, "/", NULL);
+	CHECK_INT(get(&f, &q).outcome, HTTP_NO_CONNECTION);
+	q = request_for("name.invalid", true, "/", NULL);
+	CHECK_INT(get(&f, &q).outcome, HTTP_NO_NAME);
+	fixture_close(&f);
+}
+
+TEST(tls_needs_a_trusted_certificate_for_the_name)
+{
+	struct http_server_tls tls;
+	struct http_server *s;
+	char ca[300];
+	const struct {
+		const char *ca, *host;
+		enum http_outcome outcome;
+	} cases[] = {
+		{ca, "pds.test", HTTP_ANSWERED},
+		{ca, "localhost", HTTP_ANSWERED},
+		{ca, "other.test", HTTP_NO_TRUST},
+		{"network.ca_file=", "pds.test", HTTP_NO_TRUST},
+	};
+
+	http_server_make_tls(test_folder(), &tls);
+	snprintf(ca, sizeof(ca), "network.ca_file=%s", tls.ca_file);
+	s = http_server_new(&tls);
+	http_server_put(s, "/", &(struct http_server_answer){.status = 200});
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		const char *sets[] = {hosts_file(cases[i].host), "network.private_hosts=*",
+				      cases[i].ca, NULL};
+		struct http_request q = request_for(host_of(s, cases[i].host), false, "/", NULL);
+		struct fixture f;
+		struct result r;
+
+		fixture_open(&f, sets);
+		r = get(&f, &q);
+		if (r.outcome != cases[i].outcome)
+			test_fail(__FILE__, __LINE__, "%s: %s: %s", cases[i].host,
+				  http_outcome_name(r.outcome), r.reason);
+		fixture_close(&f);
+	}
+	http_server_free(s);
+}
+
+TEST(a_ca_file_without_certificates_is_refused)
+{
+	const char *sets[] = {"network.ca_file=/dev/null", NULL};
+	struct config *c = config_new();
+	char error[256];
+	struct http *h = NULL;
+	struct loop *l = loop_new();
+
+	CHECK_INT(config_set(c, sets[0], error, sizeof(error)), 0);
+	CHECK(http_new(c, NULL, l, NULL, NULL, &h) < 0);
+	CHECK(!h);
+	config_free(c);
+	loop_free(l);
+}
+
+/* Connections that five requests one after another take. */
+static unsigned connections_for(enum http_purpose purpose, const char *keep_alive)
+{
+	const char *sets[] = {"network.plain_hosts=localhost:*", keep_alive, NULL};
+	struct http_server *s = http_server_new(NULL);
+	struct http_request q = request_for(host_of(s, "localhost"), true, "/", NULL);
+	struct fixture f;
+	unsigned n;
+
+	q.purpose = purpose;
+	fixture_open(&f, sets);
+	http_server_put(s, "/", &(struct http_server_answer){.status = 200});
+	for (int i = 0; i < 5; i++)
+		CHECK_INT(get(&f, &q).status, 200);
+	n = http_server_connections(s);
+	fixture_close(&f);
+	http_server_free(s);
+	return n;
+}
+
+TEST(connections_are_kept_if_configured)
+{
+	CHECK_INT(connections_for(HTTP_PLC, "resolve.keep_alive=true"), 1);
+	CHECK_INT(connections_for(HTTP_PLC, "resolve.keep_alive=false"), 5);
+	/* Nobody asks these again soon. */
+	CHECK_INT(connections_for(HTTP_DID_WEB, "resolve.keep_alive=true"), 5);
+	CHECK_INT(connections_for(HTTP_HOST_CHECK, "resolve.keep_alive=true"), 5);
+}
+
+#define MANY 200
+
+struct many {
+	struct fixture *f;
+	struct http_server *s;
+	struct result results[MANY];
+};
+
+static bool all_wait(void *arg)
+{
+	struct many *m = arg;
+
+	return http_server_waiting(m->s) == MANY;
+}
+
+static bool all_are_done(void *arg)
+{
+	struct many *m = arg;
+
+	for (size_t i = 0; i < MANY; i++)
+		if (!m->results[i].done)
+			return false;
+	return true;
+}
+
+TEST(many_at_a_time_and_no_memory_left)
+{
+	const char *sets[] = {"network.plain_hosts=localhost:*", "resolve.concurrency=4", NULL};
+	struct many *m = xcalloc(1, sizeof(*m));
+	struct fixture f;
+	int64_t curl, body;
+
+	m->s = http_server_new(NULL);
+	http_server_put(m->s, "/", &(struct http_server_answer){.status = 200, .body = "hello"});
+	fixture_open(&f, sets);
+	for (int round = 0; round < 3; round++) {
+		memset(m->results, 0, sizeof(m->results));
+		http_server_hold(m->s, true);
+		for (size_t i = 0; i < MANY; i++) {
+			struct http_request q = request_for(host_of(m->s, "localhost"), true, "/",
+							    &m->results[i]);
+
+			http_get(f.http, &q);
+		}
+		CHECK(fixture_wait(&f, all_wait, m));
+		CHECK_INT(fixture_metric(&f, "relay_http_requests_active{stage=\"resolve\"}"),
+			  MANY);
+		http_server_hold(m->s, false);
+		CHECK(fixture_wait(&f, all_are_done, m));
+	}
+	CHECK_INT(http_server_most_waiting(m->s), MANY);
+	curl = fixture_metric(&f, "relay_accounted_bytes{stage=\"resolve\",what=\"curl\"}");
+	body = fixture_metric(&f, "relay_accounted_bytes{stage=\"resolve\",what=\"http\"}");
+	CHECK(curl > 0 && curl < (int64_t)MIB(4));
+	CHECK_INT(body, 0);
+	fixture_close(&f);
+	http_server_free(m->s);
+	free(m);
+}
+
+TEST(requests_under_way_are_cancelled_at_the_end)
+{
+	struct http_server *s = http_server_new(NULL);
+	struct result r = {0};
+	struct http_request q = request_for(host_of(s, "localhost"), true, "/", &r);
+	struct fixture f;
+
+	fixture_open(&f, plain);
+	http_get(f.http, &q);
+	fixture_close(&f);
+	CHECK(r.done);
+	CHECK_INT(r.outcome, HTTP_CANCELLED);
+	http_server_free(s);
+}
+
+TEST(text_is_escaped_for_a_query)
+{
+	struct buf b;
+
+	buf_init(&b, 256);
+	http_escape(&b, SPAN_LITERAL("aZ09-._~ &=/%+\xff"));
+	CHECK_SPAN(buf_span(&b), SPAN_LITERAL("aZ09-._~%20%26%3D%2F%25%2B%FF"));
+	buf_release(&b);
+}
