@@ -76,6 +76,8 @@ static const struct key {
 	"URL of a relay whose list of hosts gives this one its first hosts; empty: none."},
 {"ingest", "hosts", CONFIG_TEXT, "", "0", TEXT_MAX, NULL,
 	"Hosts that are always subscribed to, separated by spaces or commas."},
+{"ingest", "backfill", CONFIG_FLAG, "false", "", "", NULL,
+	"Ask a new host for its whole backlog, not only for what comes from now on."},
 {"ingest", "max_hosts", CONFIG_NUMBER, "10000", "1", "1000000", NULL,
 	"Hosts at most."},
 {"ingest", "connect_timeout", CONFIG_TIME, "10s", "100ms", "5m", NULL,

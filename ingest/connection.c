@@ -37,8 +37,6 @@ struct connection {
 	struct buf head; /* the answer; then what came after it, until it is read */
 	struct websocket *websocket;
 	size_t turn_bytes_left;
-	bool stopped;
-	uint64_t pinged_usec;
 	uint64_t heard_usec; /* when `received` was last seen to change */
 	uint64_t moved_usec; /* when `messages` was, or no message was begun */
 	uint64_t received;
@@ -148,7 +146,7 @@ static void watch(struct connection *c)
 	struct loop *l = c->dialer->loop;
 	uint32_t events = EPOLLIN | stream_events(c->stream);
 
-	if (c->stopped || websocket_is_holding(c->websocket)) {
+	if (websocket_is_holding(c->websocket)) {
 		loop_io_remove(l, &c->io);
 		return;
 	}
@@ -202,10 +200,6 @@ static int websocket_message(void *arg, struct span message)
 
 static void read_messages(struct connection *c)
 {
-	if (c->stopped) {
-		watch(c);
-		return;
-	}
 	c->turn_bytes_left = TURN_BYTES;
 	websocket_receive(c->websocket);
 	end_websocket(c);
@@ -247,8 +241,7 @@ static void tick(struct connection *c)
 		end(c, END_SILENT, "nothing was heard for %" PRIu64 " s", limit / USEC_PER_SEC);
 		return;
 	}
-	if (now(c) - c->pinged_usec >= c->dialer->ping_interval_usec && c->io.fd >= 0) {
-		c->pinged_usec = now(c);
+	if (now(c) - c->heard_usec >= c->dialer->ping_interval_usec) {
 		websocket_ping(c->websocket);
 		end_websocket(c);
 		if (c->phase == PHASE_OPEN)
@@ -267,7 +260,7 @@ static void begin_messages(struct connection *c)
 	if (c->head.len == 0)
 		buf_trim(&c->head, 0);
 	c->websocket = websocket_new(&c->dialer->pool, &h);
-	c->pinged_usec = c->heard_usec = c->moved_usec = now(c);
+	c->heard_usec = c->moved_usec = now(c);
 	loop_timer_set(c->dialer->loop, &c->timer, tick_usec(c));
 	c->handler.opened(c->handler.arg);
 	read_messages(c);
@@ -552,13 +545,6 @@ void connection_resume(struct connection *c)
 	end_websocket(c);
 	if (c->phase == PHASE_OPEN && !websocket_is_holding(c->websocket))
 		loop_task_queue(c->dialer->loop, &c->again);
-}
-
-void connection_stop(struct connection *c)
-{
-	c->stopped = true;
-	if (c->phase == PHASE_OPEN)
-		watch(c);
 }
 
 void connection_refuse(struct connection *c, uint16_t status, const char *text)

@@ -134,12 +134,12 @@ int registry_load(struct registry *r, int (*take)(void *arg, const struct regist
 
 	for (; !error && database_cursor_is_valid(c); database_cursor_next(c)) {
 		error = read_record(c, &record);
+		if (!error)
+			error = take(arg, &record);
 		if (error)
 			snprintf(r->error, sizeof(r->error), "the record of %.*s is not readable",
 				 (int)database_cursor_key(c).len,
 				 (const char *)database_cursor_key(c).ptr);
-		else
-			error = take(arg, &record);
 	}
 	database_cursor_free(c);
 	return error;

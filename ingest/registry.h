@@ -23,7 +23,7 @@
 #include "common/bytes.h"
 #include "common/limits.h"
 
-#define REGISTRY_ERROR_MAX   160 /* bytes of a last error */
+#define REGISTRY_ERROR_MAX   191 /* bytes of a last error: what a connection reports */
 #define REGISTRY_FIRST_EPOCH 1
 
 /* The statuses that listHosts shows [lexicon: com.atproto.sync.defs]. Numbers are on disk. */

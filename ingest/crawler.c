@@ -1,0 +1,550 @@
+#include "ingest/crawler.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <inttypes.h>
+#include <limits.h>
+
+#include "ingest/frame.h"
+#include "ingest/subscription.h"
+
+#define FIRST_BUCKETS  1024
+#define LIST_ENTRY_MAX (LIMIT_HOST + 16) /* of ingest.hosts: with a scheme */
+
+/* Hosts: the table, and what is counted of them. */
+
+static struct subscription **bucket(const struct crawler *c, uint64_t id)
+{
+	return &c->buckets[id & (c->bucket_count - 1)];
+}
+
+static void put_into_bucket(struct crawler *c, struct subscription *s)
+{
+	struct subscription **b = bucket(c, s->host_id);
+
+	s->next_in_bucket = *b;
+	*b = s;
+}
+
+static void grow_buckets(struct crawler *c)
+{
+	free(c->buckets);
+	c->bucket_count = c->bucket_count ? 2 * c->bucket_count : FIRST_BUCKETS;
+	c->buckets = xcalloc(c->bucket_count, sizeof(struct subscription *));
+	for (size_t i = 0; i < c->host_count; i++)
+		put_into_bucket(c, c->hosts[i]);
+}
+
+/* Numbers rise, so the new one comes last. */
+static struct subscription *put_into_table(struct crawler *c, const struct host *host,
+					   const struct registry_record *record)
+{
+	struct subscription *s = subscription_new(c, host, record);
+
+	if (c->host_count == c->host_cap) {
+		c->host_cap = c->host_cap ? 2 * c->host_cap : FIRST_BUCKETS;
+		c->hosts = xrealloc(c->hosts, c->host_cap * sizeof(struct subscription *));
+	}
+	c->hosts[c->host_count++] = s;
+	if (c->host_count > c->bucket_count)
+		grow_buckets(c);
+	else
+		put_into_bucket(c, s);
+	if (record->number >= c->next_number)
+		c->next_number = record->number + 1;
+	return s;
+}
+
+struct subscription *crawler_find(const struct crawler *c, struct span name)
+{
+	uint64_t id = host_id(name);
+	struct subscription *s = c->bucket_count ? *bucket(c, id) : NULL;
+
+	while (s && !(s->host_id == id && span_is(name, s->record.host)))
+		s = s->next_in_bucket;
+	return s;
+}
+
+void crawler_count_status(struct crawler *c, enum host_status status, int change)
+{
+	*c->status_gauges[status] += change;
+}
+
+int crawler_add(struct crawler *c, const struct host *host, struct subscription **ret)
+{
+	struct registry_record r = {
+		.status = HOST_IDLE,
+		.epoch = REGISTRY_FIRST_EPOCH,
+		.number = c->next_number,
+		.created_usec = clock_usec(),
+	};
+	int error;
+
+	host_format(host, r.host);
+	assert(!crawler_find(c, span_str(r.host)));
+	if (c->host_count >= c->max_hosts)
+		return -ENOSPC;
+	error = crawler_write(c, &r);
+	if (error)
+		return error;
+	*ret = put_into_table(c, host, &r);
+	return 0;
+}
+
+/* Dialling places. */
+
+void crawler_queue_dial(struct crawler *c, struct subscription *s)
+{
+	TAILQ_INSERT_TAIL(&c->dial_queue, s, queue_link);
+	if (c->dials >= CRAWLER_DIALS_MAX || c->stopping)
+		return;
+	s = TAILQ_FIRST(&c->dial_queue);
+	TAILQ_REMOVE(&c->dial_queue, s, queue_link);
+	c->dials++;
+	subscription_dial(s);
+}
+
+void crawler_end_dial(struct crawler *c, struct subscription *s)
+{
+	if (s->state == SUBSCRIPTION_QUEUED) {
+		TAILQ_REMOVE(&c->dial_queue, s, queue_link);
+		return;
+	}
+	assert(s->state == SUBSCRIPTION_DIALLING && c->dials > 0);
+	c->dials--;
+	s = TAILQ_FIRST(&c->dial_queue);
+	if (!s || c->stopping)
+		return;
+	TAILQ_REMOVE(&c->dial_queue, s, queue_link);
+	c->dials++;
+	subscription_dial(s);
+}
+
+/* Writing records. */
+
+static int write_registry(struct crawler *c, bool sync)
+{
+	int error = registry_write(c->registry, sync);
+	unsigned left_out;
+
+	c->write_failed = error != 0;
+	if (error && log_limit_pass(&c->write_log, &left_out))
+		log_error("the hosts' records cannot be written: %s left_out=%u",
+			  registry_error(c->registry), left_out);
+	return error;
+}
+
+/* What failed to be written is written first, alone, so that the batch does not grow while it
+ * cannot be. */
+int crawler_write(struct crawler *c, const struct registry_record *record)
+{
+	if (c->write_failed && write_registry(c, true) != 0)
+		return -EIO;
+	registry_put(c->registry, record);
+	return write_registry(c, true);
+}
+
+static void write_changed(struct crawler *c, bool sync)
+{
+	size_t count = 0;
+
+	if (c->write_failed && write_registry(c, sync) != 0)
+		return;
+	for (size_t i = 0; i < c->host_count; i++) {
+		if (!subscription_record(c->hosts[i]))
+			continue;
+		registry_put(c->registry, &c->hosts[i]->record);
+		count++;
+	}
+	if (count)
+		(void)write_registry(c, sync); /* logged there, and tried again next time */
+}
+
+static void on_write_timer(void *arg)
+{
+	struct crawler *c = arg;
+
+	write_changed(c, false);
+	loop_timer_set(c->loop, &c->write_timer, c->cursor_interval_usec);
+}
+
+/* Acknowledgements. */
+
+static void log_verdict(struct crawler *c, const struct event *e, enum verdict v)
+{
+	struct frame f = {0};
+	unsigned left_out;
+
+	if (!log_limit_pass(&c->verdict_log, &left_out))
+		return;
+	if (frame_scan(e->frame, &f) != 0)
+		f.did = SPAN_EMPTY; /* not so: it was scanned when it came */
+	log_notice("event refused: %s did=%s host=%s seq=%" PRIu64 " left_out=%u [%s]",
+		   verdict_info(v)->name, log_text(f.did), log_text(e->host), e->host_seq, left_out,
+		   verdict_info(v)->section);
+}
+
+static bool is_drained(const struct crawler *c)
+{
+	for (unsigned i = 0; i < c->lanes; i++)
+		if (feed_event_count(c->feeds[i]) > 0)
+			return false;
+	return true;
+}
+
+static void finish_stop(void *arg)
+{
+	struct crawler *c = arg;
+
+	loop_timer_cancel(c->loop, &c->write_timer);
+	if (!is_drained(c))
+		log_notice("stopped with events on their way; their hosts will be asked for them "
+			   "again");
+	write_changed(c, true);
+	c->stopped(c->stopped_arg);
+}
+
+/* A frame that is no CBOR ends the stream [event stream: Framing], here when validate finds it. Its
+ * number is finished all the same, so that the host gets past it. */
+static void on_acknowledged(void *arg, const struct window_entry *e, enum verdict v)
+{
+	struct crawler *c = arg;
+	struct subscription *s;
+
+	++*c->counters.acknowledged[v];
+	if (v != VERDICT_ACCEPTED && !verdict_is_replay(v))
+		log_verdict(c, &e->event, v);
+	if (v == VERDICT_FRAME_BAD_CBOR) {
+		s = crawler_find(c, e->event.host);
+		assert(s);
+		subscription_refuse(s, "broken CBOR");
+	}
+	/* The last event leaves its window after this. */
+	if (c->stopping)
+		loop_task_queue(c->loop, &c->drain_task);
+}
+
+static void on_drain_check(void *arg)
+{
+	struct crawler *c = arg;
+
+	if (!is_drained(c))
+		return;
+	loop_timer_cancel(c->loop, &c->drain_timer);
+	finish_stop(c);
+}
+
+/* Setting up. */
+
+static int64_t window_memory(void *arg)
+{
+	struct crawler *c = arg;
+	size_t sum = 0;
+
+	for (unsigned i = 0; i < c->lanes; i++)
+		sum += feed_memory_bytes(c->feeds[i]);
+	return (int64_t)sum;
+}
+
+static int64_t window_bytes(void *arg)
+{
+	struct crawler *c = arg;
+	size_t sum = 0;
+
+	for (unsigned i = 0; i < c->lanes; i++)
+		sum += feed_event_bytes(c->feeds[i]);
+	return (int64_t)sum;
+}
+
+static int64_t window_events(void *arg)
+{
+	struct crawler *c = arg;
+	size_t sum = 0;
+
+	for (unsigned i = 0; i < c->lanes; i++)
+		sum += feed_event_count(c->feeds[i]);
+	return (int64_t)sum;
+}
+
+static int64_t paused_hosts(void *arg)
+{
+	struct crawler *c = arg;
+	size_t sum = 0;
+
+	for (unsigned i = 0; i < c->lanes; i++)
+		sum += feed_waiter_count(c->feeds[i]);
+	return (int64_t)sum;
+}
+
+static int64_t connection_memory(void *arg)
+{
+	struct crawler *c = arg;
+	size_t sum = c->dialer.pool.spare.cap;
+
+	for (size_t i = 0; i < c->host_count; i++)
+		sum += subscription_memory_bytes(c->hosts[i]);
+	return (int64_t)sum;
+}
+
+static int64_t host_memory(void *arg)
+{
+	struct crawler *c = arg;
+
+	return (int64_t)(c->host_count * sizeof(struct subscription) +
+			 (c->host_cap + c->bucket_count) * sizeof(struct subscription *));
+}
+
+static int64_t tls_memory(void *arg)
+{
+	struct crawler *c = arg;
+
+	return (int64_t)tls_memory_bytes(c->tls);
+}
+
+static void register_metrics(struct crawler *c, struct metrics *m, struct memory *memory)
+{
+	counters_register(&c->counters, m);
+	for (enum host_status s = HOST_ACTIVE; s <= HOST_OFFLINE; s++) {
+		char labels[64];
+
+		snprintf(labels, sizeof(labels), "status=\"%s\"", host_status_name(s));
+		c->status_gauges[s] = metrics_gauge(m, "relay_hosts", "Hosts by status.", labels);
+	}
+	c->open_connections = metrics_gauge(m, "relay_connections", "Hosts that are being read.",
+					    NULL);
+	metrics_gauge_call(m, "relay_window_bytes", "Unacknowledged events.", NULL, window_bytes,
+			   c);
+	metrics_gauge_call(m, "relay_window_events", "Unacknowledged events.", NULL, window_events,
+			   c);
+	metrics_gauge_call(m, "relay_hosts_paused", "Hosts that wait for room in a window.", NULL,
+			   paused_hosts, c);
+	memory_register(memory, "window", window_memory, c);
+	memory_register(memory, "connections", connection_memory, c);
+	memory_register(memory, "hosts", host_memory, c);
+	memory_register(memory, "hosts_database", registry_memory_bytes, c->registry);
+	memory_register(memory, "tls_certificates", tls_memory, c);
+}
+
+static int open_registry(struct crawler *c)
+{
+	char path[PATH_MAX + 16];
+	int error = stage_data_dir(c->stage, "ingest", path);
+
+	if (error)
+		return STAGE_EXIT_AGAIN;
+	snprintf(path + strlen(path), sizeof(path) - strlen(path), "/hosts");
+	error = registry_open(path, config_size(c->stage->config, "ingest.cache"), &c->registry);
+	if (error)
+		log_error("the hosts' database cannot be opened: %s: %s", path,
+			  registry_error(NULL));
+	return error ? STAGE_EXIT_AGAIN : 0;
+}
+
+static int open_network(struct crawler *c)
+{
+	const struct config *config = c->stage->config;
+	char reason[512];
+	int error = host_policy_new(config, reason, sizeof(reason), &c->policy);
+
+	if (!error)
+		error = tls_new(config_text(config, "network.ca_file"), reason, sizeof(reason),
+				&c->tls);
+	if (error) {
+		log_error("configuration: %s", reason);
+		return STAGE_EXIT_CONFIG;
+	}
+	error = resolver_new(c->loop, &c->resolver);
+	if (error)
+		log_error("names cannot be resolved: %s", strerror(-error));
+	return error ? STAGE_EXIT_AGAIN : 0;
+}
+
+static void read_settings(struct crawler *c)
+{
+	const struct config *config = c->stage->config;
+
+	c->lanes = (unsigned)config_number(config, "group.lanes");
+	c->max_hosts = config_number(config, "ingest.max_hosts");
+	c->backfill = config_flag(config, "ingest.backfill");
+	c->backoff_min_usec = config_time(config, "ingest.backoff_min");
+	c->backoff_max_usec = config_time(config, "ingest.backoff_max");
+	c->cursor_interval_usec = config_time(config, "ingest.cursor_interval");
+	c->dialer = (struct dialer){
+		.loop = c->loop,
+		.resolver = c->resolver,
+		.tls = c->tls,
+		.policy = c->policy,
+		.connect_timeout_usec = config_time(config, "ingest.connect_timeout"),
+		.ping_interval_usec = config_time(config, "ingest.ping_interval"),
+		.read_timeout_usec = config_time(config, "ingest.read_timeout"),
+	};
+	websocket_pool_init(&c->dialer.pool);
+}
+
+int crawler_init(struct crawler *c, struct stage *stage)
+{
+	int status;
+
+	*c = (struct crawler){
+		.stage = stage,
+		.loop = stage->loop,
+		.next_number = 1,
+		.verdict_log = {.burst = 20, .period_usec = 10 * USEC_PER_SEC},
+		.frame_log = {.burst = 20, .period_usec = 10 * USEC_PER_SEC},
+		.write_log = {.burst = 1, .period_usec = 10 * USEC_PER_SEC},
+	};
+	TAILQ_INIT(&c->dial_queue);
+	loop_timer_init(&c->write_timer, on_write_timer, c);
+	loop_timer_init(&c->drain_timer, finish_stop, c);
+	loop_task_init(&c->drain_task, on_drain_check, c);
+	status = open_registry(c);
+	if (!status)
+		status = open_network(c);
+	if (status)
+		return status;
+	read_settings(c);
+	c->feeds = xcalloc(c->lanes, sizeof(struct feed *));
+	register_metrics(c, stage->metrics, stage->memory);
+	return 0;
+}
+
+void crawler_release(struct crawler *c)
+{
+	/* Subscriptions first: they are in the feeds' and the dialler's lists, and the windows in
+	 * their marks. */
+	for (size_t i = 0; i < c->host_count; i++)
+		subscription_free(c->hosts[i]);
+	for (unsigned i = 0; c->feeds && i < c->lanes; i++)
+		feed_free(c->feeds[i]);
+	loop_timer_cancel(c->loop, &c->write_timer);
+	loop_timer_cancel(c->loop, &c->drain_timer);
+	loop_task_cancel(c->loop, &c->drain_task);
+	websocket_pool_release(&c->dialer.pool);
+	resolver_free(c->resolver);
+	tls_free(c->tls);
+	host_policy_free(c->policy);
+	registry_close(c->registry);
+	free(c->feeds);
+	free(c->hosts);
+	free(c->buckets);
+}
+
+/* Starting. */
+
+static int load_host(void *arg, const struct registry_record *record)
+{
+	struct crawler *c = arg;
+	struct host host;
+
+	if (host_parse(span_str(record->host), &host) != 0)
+		return -EBADMSG;
+	put_into_table(c, &host, record);
+	return 0;
+}
+
+static int compare_numbers(const void *a, const void *b)
+{
+	const struct subscription *const *x = a, *const *y = b;
+
+	return ((*x)->record.number > (*y)->record.number) -
+	       ((*x)->record.number < (*y)->record.number);
+}
+
+static int load_hosts(struct crawler *c)
+{
+	int error = registry_load(c->registry, load_host, c);
+
+	if (error) {
+		log_error("the hosts' database cannot be read: %s", registry_error(c->registry));
+		return STAGE_EXIT_AGAIN;
+	}
+	qsort(c->hosts, c->host_count, sizeof(struct subscription *), compare_numbers);
+	return 0;
+}
+
+static int open_feeds(struct crawler *c)
+{
+	const struct feed_handler h = {on_acknowledged, c};
+	size_t window = config_size(c->stage->config, "ingest.window");
+	char url[CONFIG_URL_SIZE];
+
+	for (unsigned lane = 0; lane < c->lanes; lane++) {
+		int error;
+
+		stage_pipe_url(c->stage, "events", "", lane, url);
+		error = feed_new(c->loop, url, window, &h, c->counters.lane_sessions,
+				 &c->feeds[lane]);
+		if (error) {
+			log_error("the pipe to validate cannot be opened: %s: %s", url,
+				  strerror(-error));
+			return STAGE_EXIT_AGAIN;
+		}
+	}
+	return 0;
+}
+
+/* One entry of ingest.hosts. */
+static int add_configured(struct crawler *c, struct span text)
+{
+	char name[LIMIT_HOST + 1];
+	struct subscription *s;
+	struct host host;
+	int error;
+
+	if (memmem(text.ptr, text.len, "://", 3))
+		error = host_parse_url(text, &host, NULL);
+	else
+		error = host_parse(text, &host);
+	if (error) {
+		log_error("configuration: ingest.hosts: %s is no host", log_text(text));
+		return STAGE_EXIT_CONFIG;
+	}
+	if (crawler_find(c, span_str(host_format(&host, name))))
+		return 0;
+	error = crawler_add(c, &host, &s);
+	if (error == -ENOSPC)
+		log_warning("no room for host %s: ingest.max_hosts are known", name);
+	return error && error != -ENOSPC ? STAGE_EXIT_AGAIN : 0;
+}
+
+static int add_all_configured(struct crawler *c)
+{
+	const char *list = config_text(c->stage->config, "ingest.hosts");
+	int status = 0;
+
+	while (!status && *list) {
+		size_t len = strcspn(list, ", \t");
+
+		if (len)
+			status = add_configured(c, span_of(list, len));
+		list += len + (list[len] != '\0');
+	}
+	return status;
+}
+
+int crawler_start(struct crawler *c)
+{
+	int status = load_hosts(c);
+
+	if (!status)
+		status = open_feeds(c);
+	if (!status)
+		status = add_all_configured(c);
+	if (status)
+		return status;
+	for (size_t i = 0; i < c->host_count; i++)
+		subscription_start(c->hosts[i]);
+	loop_timer_set(c->loop, &c->write_timer, c->cursor_interval_usec);
+	return 0;
+}
+
+void crawler_stop(struct crawler *c, void (*stopped)(void *arg), void *arg)
+{
+	c->stopping = true;
+	c->stopped = stopped;
+	c->stopped_arg = arg;
+	for (size_t i = 0; i < c->host_count; i++)
+		subscription_stop(c->hosts[i]);
+	loop_task_queue(c->loop, &c->drain_task);
+	loop_timer_set(c->loop, &c->drain_timer, CRAWLER_DRAIN_USEC);
+}

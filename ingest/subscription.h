@@ -1,0 +1,77 @@
+/*
+ * One host: its record, its stream, and what is outstanding of it. It lives as long as the process.
+ *
+ *	          dial               place free            opened
+ *	RESTING --------> QUEUED ------------> DIALLING ------------> READING
+ *	   ^                                      |                     |
+ *	   '---------------- backoff -------------'---------------------'
+ *
+ * Sequence numbers rise: a frame whose number does not is dropped [event stream: Sequence Numbers].
+ *After a reconnection the host is asked to go on behind the last number that came in, not behind
+ *the low-water mark, since what is outstanding is still in a window. Only a new process begins
+ *again at the mark. Hosts differ in whether a cursor includes its own number, so numbers up to it
+ *that come before any new one are skipped without a word.
+ *
+ * A host that calls our cursor a future one has lost its state and numbers anew: it gets a new
+ *epoch, its cursor is forgotten, and it is read from its present position on. Epochs are seconds
+ *since 1970, so that one is never used twice, not even if the registry is lost.
+ */
+#pragma once
+
+#include "ingest/backoff.h"
+#include "ingest/crawler.h"
+#include "ingest/feed.h"
+#include "ingest/mark.h"
+#include "ingest/registry.h"
+
+/* A dial that somebody asks for comes no sooner after the end of the last attempt. */
+#define SUBSCRIPTION_ASKED_USEC (10 * USEC_PER_SEC)
+
+enum subscription_state {
+	SUBSCRIPTION_RESTING, /* `timer` says until when */
+	SUBSCRIPTION_QUEUED,  /* for a dialling place */
+	SUBSCRIPTION_DIALLING,
+	SUBSCRIPTION_READING,
+};
+
+struct subscription {
+	struct crawler *crawler;
+	struct host host;
+	uint64_t host_id;
+	struct registry_record
+		record; /* all but the cursor is up to date; see subscription_record */
+	bool changed;   /* in more than its cursor since it was written */
+	struct mark mark;
+	enum subscription_state state;
+	struct backoff backoff;
+	struct loop_timer timer;
+	struct connection *connection;
+	struct feed_waiter waiter;
+	bool sent_cursor;       /* the present stream was asked for with one */
+	bool replaying;         /* no number above the cursor has come on it yet */
+	uint64_t opened_usec;   /* when it was opened; 0: it was not */
+	uint64_t ended_usec;    /* when the last one ended; 0: there was none */
+	const char *end_reason; /* why we end it ourselves; NULL: we do not */
+	char error_frame[96];   /* end_reason may point here */
+	struct subscription *next_in_bucket;
+	TAILQ_ENTRY(subscription) queue_link;
+};
+
+/* Copies the record, whose host must parse as `host`. */
+struct subscription *subscription_new(struct crawler *c, const struct host *host,
+				      const struct registry_record *record);
+void subscription_free(struct subscription *s);
+
+/* Dials as soon as a place is free. Does nothing unless it rests. */
+void subscription_start(struct subscription *s);
+/* It has a dialling place: dials. */
+void subscription_dial(struct subscription *s);
+/* Somebody says that the host is there: if it rests after a failure, the wait is cut short. */
+void subscription_ask(struct subscription *s);
+/* Ends the present stream, with backoff; reason: a string literal. */
+void subscription_refuse(struct subscription *s, const char *reason);
+/* Takes nothing any more, and dials no more. */
+void subscription_stop(struct subscription *s);
+/* Brings record.cursor up to the low-water mark. Whether the record is to be written. */
+bool subscription_record(struct subscription *s);
+size_t subscription_memory_bytes(const struct subscription *s);
