@@ -26,6 +26,9 @@ OUR_LDLIBS := -lnng -lssl -lcrypto -lsecp256k1 -lleveldb -lcurl -lsystemd -lwsla
 ifeq ($(VARIANT),asan)
 OUR_CFLAGS += -fsanitize=address,undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer -U_FORTIFY_SOURCE
 OUR_LDFLAGS += -fsanitize=address,undefined
+else ifeq ($(VARIANT),fuzz)
+OUR_CFLAGS += -fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=undefined -U_FORTIFY_SOURCE
+FUZZ_MAIN := -fsanitize=fuzzer
 else ifeq ($(ALLOCATOR),jemalloc)
 OUR_CPPFLAGS += -DHAVE_JEMALLOC
 OUR_LDLIBS += -ljemalloc
@@ -75,10 +78,11 @@ $(foreach r,$(STAGES) ctl,$(eval $(call test_program,$(r),$(r))))
 $(eval $(call test_program,common,common))
 $(eval $(call test_program,pipeline,ctl))
 
-# A fuzz target is one function, LLVMFuzzerTestOneInput. replay.c gives it a main that runs it over tests/corpus/NAME/.
-$(B)/tests/fuzz/%: $(B)/obj/tests/fuzz/%.o $(B)/obj/tests/fuzz/replay.o $(testlib) $(B)/lib/validate.a $(B)/lib/resolve.a \
+# A fuzz target is one function, LLVMFuzzerTestOneInput. replay.c gives it a main that runs it over tests/corpus/NAME/; in the
+# variant "fuzz" libFuzzer does.
+$(B)/tests/fuzz/%: $(B)/obj/tests/fuzz/%.o $(if $(FUZZ_MAIN),,$(B)/obj/tests/fuzz/replay.o) $(testlib) $(B)/lib/validate.a $(B)/lib/resolve.a \
 		$(B)/lib/ingest.a $(B)/lib/common.a
-	$(call link,$^)
+	$(call link,$^ $(FUZZ_MAIN))
 
 -include $(patsubst %.c,$(B)/obj/%.d,$(ALL_C) $(foreach s,$(STAGES) ctl,$(s)/main.c))
 
@@ -125,6 +129,13 @@ test-real: all ## real PDS, PLC directory and clients from npm
 asan: ## unit and pipeline tests under AddressSanitizer and UndefinedBehaviorSanitizer
 	$(Q)$(MAKE) --no-print-directory VARIANT=asan all tests
 	$(Q)$(MAKE) --no-print-directory VARIANT=asan test-unit test-pipeline
+
+fuzz: ## every fuzz target with clang's libFuzzer, FUZZ_SECONDS (60) each, from its corpus
+	$(Q)$(MAKE) --no-print-directory CC=clang VARIANT=fuzz run-fuzzers
+
+run-fuzzers: $(FUZZERS)
+	$(Q)tests/fuzz/run $(FUZZERS)
+.PHONY: run-fuzzers
 
 lint: ## warnings of gcc and clang as errors, formatting, layering, man pages, shell scripts
 	$(Q)tests/lint
