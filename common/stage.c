@@ -345,7 +345,7 @@ int stage_init(struct stage *s, const char *name, enum stage_kind kind, int argc
 	struct arguments arguments = {0};
 	int status;
 
-	*s = (struct stage){.name = name};
+	*s = (struct stage){.name = name, .stop_usec = STAGE_STOP_USEC};
 	status = parse_arguments(s, kind, argc, argv, &arguments);
 	if (status != STAGE_GO)
 		return status;
@@ -393,7 +393,7 @@ static void begin_stop(void *arg)
 
 	log_info("stopping");
 	sd_notify(0, "STOPPING=1");
-	loop_timer_set(s->loop, &s->stop_limit, STAGE_STOP_USEC);
+	loop_timer_set(s->loop, &s->stop_limit, s->stop_usec);
 	s->stop(s->stop_arg);
 }
 

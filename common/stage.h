@@ -47,6 +47,7 @@ struct stage {
 	struct loop_timer watchdog;
 	struct loop_timer stop_limit;
 	uint64_t watchdog_usec;
+	uint64_t stop_usec; /* STAGE_STOP_USEC, but for tests */
 	void (*stop)(void *arg);
 	void *stop_arg;
 };
