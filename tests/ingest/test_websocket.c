@@ -1,0 +1,356 @@
+#include "ingest/websocket.h"
+
+#include <errno.h>
+
+#include "tests/test.h"
+
+/* A socket without network: `in` is what the host sends, given out in pieces; `out` is what we
+ * send. */
+struct side {
+	struct websocket_pool pool;
+	struct websocket *socket;
+	struct buf in;
+	size_t piece; /* bytes a read gives at most */
+	bool end;     /* after `in`: the end of the stream instead of -EAGAIN */
+	bool stuck;   /* nothing can be written */
+	struct buf out;
+	struct buf got; /* messages, "[...]" */
+	int verdict;    /* what message returns */
+	unsigned take;  /* messages that are taken before verdict counts */
+};
+
+static ssize_t side_read(void *arg, uint8_t *ret, size_t size)
+{
+	struct side *s = arg;
+	size_t n = s->in.len < size ? s->in.len : size;
+
+	n = n < s->piece ? n : s->piece;
+	if (n == 0)
+		return s->end ? 0 : -EAGAIN;
+	memcpy(ret, s->in.ptr, n);
+	buf_consume(&s->in, n);
+	return (ssize_t)n;
+}
+
+static ssize_t side_write(void *arg, const uint8_t *bytes, size_t len)
+{
+	struct side *s = arg;
+
+	if (s->stuck)
+		return -EAGAIN;
+	buf_append(&s->out, span_of(bytes, len));
+	return (ssize_t)len;
+}
+
+static int side_message(void *arg, struct span message)
+{
+	struct side *s = arg;
+
+	if (s->take == 0)
+		return s->verdict;
+	s->take--;
+	buf_append_str(&s->got, "[");
+	buf_append(&s->got, message);
+	buf_append_str(&s->got, "]");
+	return 0;
+}
+
+static void side_init(struct side *s)
+{
+	const struct websocket_handler h = {side_read, side_write, side_message, s};
+
+	*s = (struct side){.piece = SIZE_MAX, .take = 1000};
+	websocket_pool_init(&s->pool);
+	buf_init(&s->in, MIB(16));
+	buf_init(&s->out, MIB(1));
+	buf_init(&s->got, MIB(16));
+	s->socket = websocket_new(&s->pool, &h);
+}
+
+static void side_release(struct side *s)
+{
+	websocket_free(s->socket);
+	websocket_pool_release(&s->pool);
+	buf_release(&s->in);
+	buf_release(&s->out);
+	buf_release(&s->got);
+}
+
+/* first: FIN bit and opcode. */
+static void put_frame(struct side *s, uint8_t first, struct span payload)
+{
+	buf_put_u8(&s->in, first);
+	if (payload.len < 126) {
+		buf_put_u8(&s->in, (uint8_t)payload.len);
+	} else if (payload.len < 65536) {
+		buf_put_u8(&s->in, 126);
+		buf_put_u8(&s->in, (uint8_t)(payload.len >> 8));
+		buf_put_u8(&s->in, (uint8_t)payload.len);
+	} else {
+		buf_put_u8(&s->in, 127);
+		for (int shift = 56; shift >= 0; shift -= 8)
+			buf_put_u8(&s->in, (uint8_t)(payload.len >> shift));
+	}
+	buf_append(&s->in, payload);
+}
+
+static void put_text(struct side *s, uint8_t first, const char *payload)
+{
+	put_frame(s, first, span_str(payload));
+}
+
+static void put_length(struct side *s, uint8_t first, size_t len)
+{
+	uint8_t *zeros = xcalloc(1, len + 1);
+
+	put_frame(s, first, span_of(zeros, len));
+	free(zeros);
+}
+
+static void check_got(struct side *s, const char *want, int line)
+{
+	if (!span_is(buf_span(&s->got), want))
+		test_fail(__FILE__, line, "got %.*s, not %s", (int)s->got.len,
+			  (const char *)s->got.ptr, want);
+}
+#define CHECK_GOT(s, want) check_got(s, want, __LINE__)
+
+TEST(messages_whole_and_in_pieces)
+{
+	static const size_t pieces[] = {SIZE_MAX, 1, 2, 3, 7};
+
+	for (size_t i = 0; i < ARRAY_SIZE(pieces); i++) {
+		struct side s;
+
+		side_init(&s);
+		s.piece = pieces[i];
+		put_text(&s, 0x82, "one");
+		put_text(&s, 0x02, "tw"); /* in three fragments, a ping between them */
+		put_text(&s, 0x00, "");
+		put_text(&s, 0x89, "p");
+		put_text(&s, 0x80, "o");
+		put_text(&s, 0x82, "");
+		put_text(&s, 0x82, "three");
+		websocket_receive(s.socket);
+		CHECK_GOT(&s, "[one][two][][three]");
+		CHECK_INT(websocket_state(s.socket), WEBSOCKET_OPEN);
+		CHECK_INT(websocket_messages(s.socket), 4);
+		CHECK_INT(websocket_received(s.socket), 5);
+		CHECK(!websocket_is_amid(s.socket));
+		CHECK_INT(s.out.len, 2 + 4 + 1); /* the pong, masked */
+		CHECK_INT(s.out.ptr[0], 0x8a);
+		side_release(&s);
+	}
+}
+
+TEST(large_messages)
+{
+	static const size_t lengths[] = {125,   126,   4095,    4096,       4097,
+					 65535, 65536, 1000000, LIMIT_FRAME};
+
+	for (size_t i = 0; i < ARRAY_SIZE(lengths); i++) {
+		struct side s;
+
+		side_init(&s);
+		put_length(&s, 0x82, lengths[i]);
+		put_text(&s, 0x82, "next");
+		websocket_receive(s.socket);
+		CHECK_INT(s.got.len, lengths[i] + 2 + 6);
+		CHECK_INT(websocket_state(s.socket), WEBSOCKET_OPEN);
+		CHECK(websocket_memory_bytes(s.socket) <
+		      KIB(20)); /* between messages it holds none */
+		side_release(&s);
+	}
+}
+
+TEST(an_unfinished_message)
+{
+	struct side s;
+
+	side_init(&s);
+	put_text(&s, 0x82, "complete");
+	put_text(&s, 0x02, "begun");
+	websocket_receive(s.socket);
+	CHECK_GOT(&s, "[complete]");
+	CHECK(websocket_is_amid(s.socket));
+	side_release(&s);
+}
+
+static const struct {
+	const char *name;
+	const char *hex;
+	enum websocket_state state;
+} endings[] = {
+	{"text", "8102 6869", WEBSOCKET_TEXT},
+	{"text, a fragment", "0101 68", WEBSOCKET_TEXT},
+	{"text that is no UTF-8", "8101 ff", WEBSOCKET_TEXT},
+	{"one byte too large", "827f 00000000004c4b41", WEBSOCKET_OVERSIZE},
+	{"2^63 - 1 bytes", "827f 7fffffffffffffff", WEBSOCKET_OVERSIZE},
+	{"2^63 bytes", "827f 8000000000000000", WEBSOCKET_FRAMING},
+	{"a masked frame", "8283 00000000 616263", WEBSOCKET_FRAMING},
+	{"reserved bits", "c203 616263", WEBSOCKET_FRAMING},
+	{"unknown opcode", "8303 616263", WEBSOCKET_FRAMING},
+	{"continues nothing", "8003 616263", WEBSOCKET_FRAMING},
+	{"begins within another", "0201 61 8201 62", WEBSOCKET_FRAMING},
+	{"a fragmented ping", "0901 61", WEBSOCKET_FRAMING},
+	{"a ping too long", "897e 007e", WEBSOCKET_FRAMING},
+	{"a length in a long form", "827e 0003 616263", WEBSOCKET_FRAMING},
+	{"close", "8802 03e9", WEBSOCKET_CLOSED},
+	{"close without status", "8800", WEBSOCKET_CLOSED},
+	{"close with a status of no meaning", "8802 0001", WEBSOCKET_FRAMING},
+};
+
+TEST(endings)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(endings); i++) {
+		struct side s;
+
+		side_init(&s);
+		test_hex(endings[i].hex, &s.in);
+		put_text(&s, 0x82, "unseen");
+		websocket_receive(s.socket);
+		websocket_receive(s.socket);
+		if (websocket_state(s.socket) != endings[i].state)
+			test_fail(__FILE__, __LINE__, "%s: state %d", endings[i].name,
+				  websocket_state(s.socket));
+		CHECK_GOT(&s, "");
+		side_release(&s);
+	}
+}
+
+TEST(fragments_add_up)
+{
+	struct side s;
+
+	side_init(&s);
+	put_length(&s, 0x02, LIMIT_FRAME - 1);
+	put_length(&s, 0x00, 1);
+	websocket_receive(s.socket);
+	CHECK_INT(websocket_state(s.socket), WEBSOCKET_OPEN);
+	put_length(&s, 0x80, 1);
+	websocket_receive(s.socket);
+	CHECK_INT(websocket_state(s.socket), WEBSOCKET_OVERSIZE);
+	side_release(&s);
+}
+
+TEST(close_status)
+{
+	struct side s;
+
+	side_init(&s);
+	test_hex("8802 03f0", &s.in);
+	CHECK_INT(websocket_close_status(s.socket), 0);
+	websocket_receive(s.socket);
+	CHECK_INT(websocket_close_status(s.socket), 1008);
+	CHECK_INT(s.out.ptr[0], 0x88); /* answered */
+	side_release(&s);
+}
+
+TEST(the_end_of_the_stream)
+{
+	struct side s;
+
+	side_init(&s);
+	s.end = true;
+	put_text(&s, 0x82, "last");
+	websocket_receive(s.socket);
+	CHECK_GOT(&s, "[last]");
+	CHECK_INT(websocket_state(s.socket), WEBSOCKET_TRANSPORT);
+	side_release(&s);
+}
+
+TEST(refused)
+{
+	struct side s;
+
+	side_init(&s);
+	s.take = 1;
+	s.verdict = -EBADMSG;
+	put_text(&s, 0x82, "good");
+	put_text(&s, 0x82, "bad");
+	put_text(&s, 0x82, "unseen");
+	websocket_receive(s.socket);
+	CHECK_GOT(&s, "[good]");
+	CHECK_INT(websocket_state(s.socket), WEBSOCKET_REFUSED);
+	side_release(&s);
+}
+
+/* What there is no room for is held, in order, and nothing more is read. */
+TEST(holding)
+{
+	struct side s;
+
+	side_init(&s);
+	s.take = 1;
+	s.verdict = -EAGAIN;
+	put_text(&s, 0x82, "1");
+	put_text(&s, 0x82, "2");
+	put_text(&s, 0x82, "");
+	put_text(&s, 0x82, "4");
+	websocket_receive(s.socket);
+	CHECK_GOT(&s, "[1]");
+	CHECK(websocket_is_holding(s.socket));
+	put_text(&s, 0x82, "5");
+	websocket_receive(s.socket);
+	CHECK_INT(s.in.len, 3); /* not read */
+	s.take = 2;
+	websocket_resume(s.socket);
+	CHECK_GOT(&s, "[1][2][]");
+	CHECK(websocket_is_holding(s.socket));
+	s.take = 100;
+	websocket_resume(s.socket);
+	CHECK(!websocket_is_holding(s.socket));
+	websocket_receive(s.socket);
+	CHECK_GOT(&s, "[1][2][][4][5]");
+	side_release(&s);
+}
+
+TEST(holding_is_bounded)
+{
+	struct side s;
+
+	side_init(&s);
+	s.take = 0;
+	s.verdict = -EAGAIN;
+	put_length(&s, 0x82, LIMIT_FRAME);
+	for (unsigned i = 0; i < 100000; i++)
+		put_text(&s, 0x82, "");
+	websocket_receive(s.socket);
+	CHECK(websocket_is_holding(s.socket));
+	CHECK(s.in.len > 2 * 100000 - 4096);
+	side_release(&s);
+}
+
+TEST(pings_faster_than_answers)
+{
+	struct side s;
+
+	side_init(&s);
+	s.stuck = true;
+	for (unsigned i = 0; i < 1000; i++)
+		put_text(&s, 0x89, "");
+	websocket_receive(s.socket);
+	CHECK_INT(websocket_state(s.socket), WEBSOCKET_FLOOD);
+	side_release(&s);
+}
+
+TEST(pinging)
+{
+	struct side s;
+
+	side_init(&s);
+	s.stuck = true;
+	for (unsigned i = 0; i < 100; i++)
+		websocket_ping(s.socket); /* one waits; no more are made */
+	CHECK(websocket_wants_write(s.socket));
+	s.stuck = false;
+	websocket_flush(s.socket);
+	CHECK(!websocket_wants_write(s.socket));
+	CHECK_INT(s.out.len, 6);
+	CHECK_INT(s.out.ptr[0], 0x89);
+	put_text(&s, 0x8a, "");
+	websocket_receive(s.socket);
+	CHECK_INT(websocket_received(s.socket), 1);
+	CHECK_INT(websocket_messages(s.socket), 0);
+	side_release(&s);
+}
