@@ -80,6 +80,8 @@ static int check_found(const struct cache_entry *e)
 
 	if (e->key.curve != CURVE_K256 && e->key.curve != CURVE_P256)
 		return -EBADMSG;
+	if (e->key.point[0] != 2 && e->key.point[0] != 3) /* compressed */
+		return -EBADMSG;
 	return host_parse(span_str(e->pds), &host) < 0 ? -EBADMSG : 0;
 }
 

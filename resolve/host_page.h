@@ -7,9 +7,10 @@
 #include "common/message.h"
 #include "resolve/http.h"
 
-#define HOST_PAGE_USEC     (30 * USEC_PER_SEC) /* a thousand hosts from a busy relay */
-#define HOST_PAGE_BODY_MAX 1048576 /* bytes: 1,000 hosts of the longest names, several times over  \
-				    */
+#define HOST_PAGE_USEC (30 * USEC_PER_SEC) /* a thousand hosts from a busy relay */
+#define HOST_PAGE_BODY_MAX                                                                         \
+	1048576 /* bytes: 1,000 hosts of the longest names, several times over                     \
+		 */
 
 /* base: URL of the relay. cursor: empty for the first page. done is called once, never from inside
  * this function; the list is borrowed until it returns, and not ok if there is no answer that can

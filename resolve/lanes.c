@@ -26,6 +26,7 @@ struct lanes {
 	struct buf message; /* that is being written */
 	uint64_t *bad_messages;
 	uint64_t *broken;
+	uint64_t *dropped;
 };
 
 static void lane_hold_if(struct lane *l)
@@ -44,6 +45,13 @@ static void empty_outbox(struct lane *l)
 	lane_hold_if(l);
 }
 
+static void on_up(void *arg)
+{
+	const struct lane *l = arg;
+
+	log_debug("validate is there lane=%u", l->number);
+}
+
 static void on_down(void *arg)
 {
 	struct lane *l = arg;
@@ -58,7 +66,7 @@ static void break_lane(void *arg)
 	struct lane *l = arg;
 
 	*l->lanes->broken += 1;
-	log_warning("connection ended: validate does not take its answers lane=%u", l->number);
+	log_warning("connection ended lane=%u", l->number);
 	on_down(l);
 	pipe_break(l->pipe);
 }
@@ -90,6 +98,7 @@ static void on_message(void *arg, struct span message)
 static void keep_message(struct lane *l, struct span message)
 {
 	if (message.len + sizeof(uint32_t) > LANES_OUTBOX_MAX - l->outbox.len) {
+		*l->lanes->dropped += 1;
 		loop_task_queue(l->lanes->loop, &l->broken);
 		return;
 	}
@@ -149,6 +158,8 @@ struct lanes *lanes_new(struct loop *loop, struct metrics *metrics, struct memor
 					   "Messages of validate that were no lookups.", NULL);
 	ls->broken = metrics_counter(metrics, "relay_lookup_connections_ended_total",
 				     "Connections of validate ended from here.", NULL);
+	ls->dropped = metrics_counter(metrics, "relay_lookup_answers_dropped_total",
+				      "Answers that validate did not take in time.", NULL);
 	memory_register(memory, "outbox", outbox_bytes, ls);
 	return ls;
 }
@@ -157,6 +168,7 @@ int lanes_add(struct lanes *ls, struct resolver *resolver, const char *url)
 {
 	struct lane *l = xcalloc(1, sizeof(*l));
 	const struct pipe_handler handler = {
+		.up = on_up,
 		.down = on_down,
 		.message = on_message,
 		.writable = on_writable,

@@ -35,7 +35,6 @@ struct fetch {
 	enum did_method method;
 	bool under_way;
 	uint64_t started_usec; /* clock_usec, once under way */
-	struct host host;
 	size_t did_len;
 	uint8_t did[];
 };
@@ -188,7 +187,6 @@ static struct fetch *fetch_new(struct resolver *r, struct span did,
 	f->resolver = r;
 	f->waiters_end = &f->waiters;
 	f->method = place->method;
-	f->host = place->host;
 	f->did_len = did.len;
 	memcpy(f->did, did.ptr, did.len);
 	f->next_in_bucket = *bucket;
@@ -216,16 +214,28 @@ static void fetch_free(struct fetch *f)
 
 static void pump(struct resolver *r);
 
+/* Where the document is: as it was when the lookup came. */
+static struct document_place fetch_place(const struct fetch *f)
+{
+	const struct resolver_options *o = &f->resolver->options;
+	struct document_place place;
+	int found = document_place_find(fetch_did(f), &o->directory, o->policy, &place);
+
+	assert(found == 0);
+	return place;
+}
+
 static void log_failure(struct resolver *r, const struct fetch *f, const char *reason)
 {
+	struct document_place place = fetch_place(f);
 	char host[LIMIT_HOST + 1];
 	unsigned left_out;
 
 	if (!log_limit_pass(&r->failure_log, &left_out))
 		return;
 	log_warning("identity not available: %s did=%s server=%s left_out=%u",
-		    log_text(span_str(reason)), log_text(fetch_did(f)), host_format(&f->host, host),
-		    left_out);
+		    log_text(span_str(reason)), log_text(fetch_did(f)),
+		    host_format(&place.host, host), left_out);
 }
 
 static void log_cache_failure(struct resolver *r)
@@ -389,6 +399,13 @@ static void take_name_state(void *arg, enum name_state state)
 		fail(f, "the name does not resolve", 0);
 }
 
+static void ask_name(struct fetch *f)
+{
+	struct document_place place = fetch_place(f);
+
+	names_ask(f->resolver->options.names, place.host.name, take_name_state, f);
+}
+
 static void take_http_answer(void *arg, const struct http_answer *a)
 {
 	struct fetch *f = arg;
@@ -400,7 +417,7 @@ static void take_http_answer(void *arg, const struct http_answer *a)
 		break;
 	case HTTP_NO_NAME:
 		if (web)
-			names_ask(f->resolver->options.names, f->host.name, take_name_state, f);
+			ask_name(f);
 		else
 			fail(f, a->reason, 0);
 		break;
@@ -433,11 +450,8 @@ static void start(struct fetch *f)
 		.done = take_http_answer,
 		.arg = f,
 	};
-	struct document_place place;
-	int found = document_place_find(fetch_did(f), &r->options.directory, r->options.policy,
-					&place);
+	struct document_place place = fetch_place(f);
 
-	assert(found == 0); /* it was when the lookup came */
 	request.host = place.host;
 	request.plain = place.plain;
 	request.path = place.path;

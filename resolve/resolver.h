@@ -27,7 +27,7 @@
 #include "resolve/http.h"
 #include "resolve/names.h"
 
-#define RESOLVER_FETCHES_MAX   16384 /* in hand, queued or under way: about 5 MB of them */
+#define RESOLVER_FETCHES_MAX   16384 /* in hand, queued or under way: about 2 MB of them */
 #define RESOLVER_LOOKUPS_MAX   65536 /* waiting for fetches: some for each; 2 MB */
 #define RESOLVER_REST_MIN_USEC (1 * USEC_PER_SEC)
 #define RESOLVER_REST_MAX_USEC (60 * USEC_PER_SEC)

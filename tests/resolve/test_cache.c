@@ -144,8 +144,13 @@ TEST(a_damaged_value_is_refused)
 		size_t at;
 		uint8_t byte;
 	} cases[] = {
-		{"version", 0, 2},          {"status 0", 1, 0},       {"status unavailable", 1, 5},
-		{"curve", 10, 0},           {"host length", 44, 255}, {"host is no name", 46, '!'},
+		{"version", 0, 2},
+		{"status 0", 1, 0},
+		{"status unavailable", 1, 5},
+		{"curve", 10, 0},
+		{"point", 11, 4},
+		{"host length", 44, 255},
+		{"host is no name", 46, '!'},
 		{"NUL in the host", 47, 0},
 	};
 	struct cache_entry e = make_entry(IDENTITY_FOUND, 7), got;

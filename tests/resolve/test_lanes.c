@@ -1,0 +1,236 @@
+#include "resolve/lanes.h"
+
+#include <stdio.h>
+
+#include "common/pipe.h"
+#include "tests/resolve/fixture.h"
+
+/* Lanes over real pipes; lookups are answered from a cache, or not at all: nothing is fetched. */
+struct bench {
+	struct fixture f;
+	struct cache *cache;
+	struct names *names;
+	struct resolver *resolver;
+	struct lanes *lanes;
+	struct peer {
+		struct pipe *pipe;
+		unsigned ups, downs, answers;
+		struct identity last; /* without its spans */
+		char pds[LIMIT_HOST + 1];
+	} peers[2];
+};
+
+static void on_up(void *arg)
+{
+	((struct peer *)arg)->ups++;
+}
+
+static void on_writable(void *arg)
+{
+	(void)arg;
+}
+
+static void on_down(void *arg)
+{
+	((struct peer *)arg)->downs++;
+}
+
+static void on_message(void *arg, struct span message)
+{
+	struct reader r = reader_of(message);
+	struct peer *p = arg;
+	enum message_type type;
+	struct identity identity;
+
+	CHECK_INT(message_get_type(&r, &type), 0);
+	CHECK_INT(type, MESSAGE_IDENTITY);
+	CHECK_INT(identity_decode(&r, &identity), 0);
+	CHECK_INT(r.left, 0);
+	CHECK_INT(span_to_str(identity.pds, p->pds, sizeof(p->pds)), 0);
+	p->last = identity;
+	p->answers++;
+}
+
+static bool peers_are_up(void *arg)
+{
+	const struct bench *b = arg;
+
+	return b->peers[0].ups > b->peers[0].downs && b->peers[1].ups > b->peers[1].downs;
+}
+
+static const struct span known = SPAN_LITERAL("did:plc:aaaaaaaaaaaaaaaaaaaaaaaa");
+static const struct span unknown = SPAN_LITERAL("did:plc:bbbbbbbbbbbbbbbbbbbbbbbb");
+
+static void open_resolver(struct bench *b)
+{
+	struct cache_entry e = {.status = IDENTITY_FOUND,
+				.fetched_usec = clock_usec(),
+				.key = {.curve = CURVE_K256, .point = {2}},
+				.pds = "pds.example.com",
+				.handle = "alice.test"};
+	struct resolver_options o;
+
+	CHECK_INT(cache_open(test_folder(), b->f.config, &b->cache), 0);
+	CHECK_INT(cache_put(b->cache, known, &e), 0);
+	b->names = names_new(b->f.loop, NULL);
+	o = (struct resolver_options){.config = b->f.config,
+				      .loop = b->f.loop,
+				      .metrics = b->f.metrics,
+				      .memory = b->f.memory,
+				      .policy = b->f.policy,
+				      .cache = b->cache,
+				      .http = b->f.http,
+				      .names = b->names,
+				      .answer = lanes_answer};
+	CHECK_INT(document_place_directory("https://plc.directory", b->f.policy, &o.directory), 0);
+	b->resolver = resolver_new(&o);
+}
+
+static void bench_open(struct bench *b)
+{
+	static const char *const sets[] = {"resolve.concurrency=0", NULL};
+	const char *folder = test_folder();
+
+	*b = (struct bench){0};
+	fixture_open(&b->f, sets);
+	open_resolver(b);
+	b->lanes = lanes_new(b->f.loop, b->f.metrics, b->f.memory);
+	for (unsigned i = 0; i < 2; i++) {
+		struct pipe_handler handler = {.up = on_up,
+					       .down = on_down,
+					       .message = on_message,
+					       .writable = on_writable,
+					       .arg = &b->peers[i]};
+		char url[128];
+
+		snprintf(url, sizeof(url), "ipc://%s.lane%u", folder, i);
+		CHECK_INT(lanes_add(b->lanes, b->resolver, url), 0);
+		CHECK_INT(pipe_dial_pair(b->f.loop, url, &handler, &b->peers[i].pipe), 0);
+	}
+	CHECK(fixture_wait(&b->f, peers_are_up, b));
+}
+
+static void bench_close(struct bench *b)
+{
+	for (unsigned i = 0; i < 2; i++)
+		pipe_close(b->peers[i].pipe);
+	fixture_close_http(&b->f);
+	names_free(b->names);
+	lanes_close(b->lanes);
+	resolver_free(b->resolver);
+	cache_close(b->cache);
+	fixture_close(&b->f);
+}
+
+/* A lookup as a message. -EAGAIN. */
+static int ask(struct peer *p, struct span did)
+{
+	const struct lookup l = {.did = did};
+	struct buf b;
+	int r;
+
+	buf_init(&b, KIB(4));
+	message_put_type(&b, MESSAGE_LOOKUP);
+	lookup_encode(&b, &l);
+	r = pipe_send(p->pipe, buf_span(&b));
+	buf_release(&b);
+	return r;
+}
+
+static bool first_has_answer(void *arg)
+{
+	return ((const struct bench *)arg)->peers[0].answers > 0;
+}
+
+TEST(a_lane_is_answered_on_that_lane)
+{
+	struct bench b;
+
+	bench_open(&b);
+	CHECK_INT(ask(&b.peers[0], known), 0);
+	CHECK(fixture_wait(&b.f, first_has_answer, &b));
+	CHECK_INT(b.peers[0].last.status, IDENTITY_FOUND);
+	CHECK_STR(b.peers[0].pds, "pds.example.com");
+	b.peers[0].answers = 0;
+	CHECK_INT(ask(&b.peers[0], unknown), 0);
+	CHECK(fixture_wait(&b.f, first_has_answer, &b));
+	CHECK_INT(b.peers[0].last.status, IDENTITY_UNAVAILABLE);
+	CHECK_INT(b.peers[1].answers, 0);
+	bench_close(&b);
+}
+
+static bool first_came_again(void *arg)
+{
+	const struct bench *b = arg;
+
+	return b->peers[0].downs == 1 && b->peers[0].ups == 2;
+}
+
+TEST(what_is_no_lookup_ends_the_connection)
+{
+	static const char *const messages[] = {"", "\x01", "\x01\x07", "\x01\x06", "\x02\x06"};
+
+	for (size_t i = 0; i < ARRAY_SIZE(messages); i++) {
+		struct bench b;
+
+		bench_open(&b);
+		CHECK_INT(pipe_send(b.peers[0].pipe, span_str(messages[i])), 0);
+		CHECK(fixture_wait(&b.f, first_came_again, &b));
+		CHECK_INT(b.peers[1].downs, 0);
+		CHECK_INT(fixture_metric(&b.f,
+					 "relay_lookup_messages_refused_total{stage=\"resolve\"}"),
+			  1);
+		/* The next connection is as good as any. */
+		CHECK_INT(ask(&b.peers[0], known), 0);
+		CHECK(fixture_wait(&b.f, first_has_answer, &b));
+		bench_close(&b);
+	}
+}
+
+#define MANY 20000
+
+struct flood {
+	struct bench *b;
+	unsigned asked;
+	int64_t most_kept;
+};
+
+/* Asks as fast as the pipe takes it while the peer's own answers are not read, until the pipe takes
+ * no more. */
+static bool flood_is_held(void *arg)
+{
+	struct flood *f = arg;
+	int64_t kept = fixture_metric(&f->b->f,
+				      "relay_accounted_bytes{stage=\"resolve\",what=\"outbox\"}");
+
+	if (kept > f->most_kept)
+		f->most_kept = kept;
+	while (f->asked < MANY && ask(&f->b->peers[0], known) == 0)
+		f->asked++;
+	return f->asked == MANY || kept >= LANES_HOLD_BYTES;
+}
+
+static bool flood_is_answered(void *arg)
+{
+	struct flood *f = arg;
+
+	while (f->asked < MANY && ask(&f->b->peers[0], known) == 0)
+		f->asked++;
+	return f->b->peers[0].answers == MANY;
+}
+
+TEST(a_peer_that_does_not_read_has_to_wait)
+{
+	struct bench b;
+	struct flood f = {.b = &b};
+
+	bench_open(&b);
+	pipe_hold(b.peers[0].pipe, true);
+	CHECK(fixture_wait(&b.f, flood_is_held, &f));
+	CHECK(f.asked < MANY);
+	CHECK(f.most_kept < LANES_OUTBOX_MAX);
+	pipe_hold(b.peers[0].pipe, false);
+	CHECK(fixture_wait(&b.f, flood_is_answered, &f));
+	CHECK_INT(b.peers[0].downs, 0);
+	bench_close(&b);
+}

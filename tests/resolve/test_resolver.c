@@ -1,0 +1,604 @@
+#include "resolve/resolver.h"
+
+#include "tests/resolve/fixture.h"
+
+#define KEY "zQ3shXjHeiBuRCKmM36cuYnm7YEMzhGnCmCyW92sRJ9pribSF"
+
+/* What one asker was answered. */
+struct asker {
+	unsigned count;
+	struct identity last; /* without its spans */
+	char pds[LIMIT_HOST + 1];
+	char handle[LIMIT_HANDLE + 1];
+};
+
+struct bench {
+	struct fixture f;
+	struct http_server *server;
+	struct cache *cache;
+	struct names *names;
+	struct resolver *resolver;
+	char sets[16][128];
+	struct asker asker; /* of bench_ask */
+	/* of a wait that runs */
+	const struct asker *awaited;
+	unsigned awaited_count;
+};
+
+static void take(void *arg, const struct identity *identity)
+{
+	struct asker *a = arg;
+
+	a->count++;
+	a->last = *identity;
+	CHECK_INT(span_to_str(identity->pds, a->pds, sizeof(a->pds)), 0);
+	CHECK_INT(span_to_str(identity->handle, a->handle, sizeof(a->handle)), 0);
+}
+
+/* What may change between two openings of the same cache. */
+static void bench_start(struct bench *b, const char *path, const char *const *sets)
+{
+	const char *all[20] = {"network.plain_hosts=localhost:*"};
+	struct resolver_options o;
+	char url[64];
+	size_t n = 1;
+
+	while (*sets)
+		all[n++] = *sets++;
+	fixture_open(&b->f, all);
+	CHECK_INT(cache_open(path, b->f.config, &b->cache), 0);
+	b->names = names_new(b->f.loop, NULL);
+	o = (struct resolver_options){
+		.config = b->f.config,
+		.loop = b->f.loop,
+		.metrics = b->f.metrics,
+		.memory = b->f.memory,
+		.policy = b->f.policy,
+		.cache = b->cache,
+		.http = b->f.http,
+		.names = b->names,
+		.answer = take,
+	};
+	snprintf(url, sizeof(url), "http://localhost:%u", http_server_port(b->server));
+	CHECK_INT(document_place_directory(url, b->f.policy, &o.directory), 0);
+	b->resolver = resolver_new(&o);
+}
+
+static void bench_stop(struct bench *b)
+{
+	fixture_close_http(&b->f);
+	names_free(b->names);
+	resolver_free(b->resolver);
+	cache_close(b->cache);
+	fixture_close(&b->f);
+}
+
+static void bench_open(struct bench *b, const char *const *sets)
+{
+	*b = (struct bench){.server = http_server_new(NULL)};
+	bench_start(b, test_folder(), sets);
+}
+
+static void bench_close(struct bench *b)
+{
+	bench_stop(b);
+	http_server_free(b->server);
+}
+
+/* DIDs of the directory, by number. Valid until the fourth call after. */
+static const char *plc(unsigned n)
+{
+	static char dids[4][64];
+	static unsigned at;
+	char *did = dids[at++ % 4];
+	int len = snprintf(did, 64, "did:plc:");
+
+	for (unsigned i = 0; i < 24; i++, n /= 32)
+		did[len++] = "abcdefghijklmnopqrstuvwxyz234567"[n % 32];
+	did[len] = '\0';
+	return did;
+}
+
+static void put_at(struct bench *b, const char *path, const char *did, const char *pds,
+		   const char *handle)
+{
+	char json[2048];
+
+	snprintf(json, sizeof(json),
+		 "{\"id\":\"%s\",\"alsoKnownAs\":[\"at://"
+		 "%s\"],\"verificationMethod\":[{\"id\":\"%s#atproto\","
+		 "\"type\":\"Multikey\",\"controller\":\"%s\",\"publicKeyMultibase\":\"" KEY "\"}],"
+		 "\"service\":[{\"id\":\"#atproto_pds\",\"type\":\"AtprotoPersonalDataServer\","
+		 "\"serviceEndpoint\":\"%s\"}]}",
+		 did, handle, did, did, pds);
+	http_server_put(b->server, path, &(struct http_server_answer){.status = 200, .body = json});
+}
+
+/* A document in the directory. */
+static void put_document(struct bench *b, const char *did, const char *pds, const char *handle)
+{
+	char path[128];
+
+	snprintf(path, sizeof(path), "/%s", did);
+	put_at(b, path, did, pds, handle);
+}
+
+static void put_answer(struct bench *b, const char *did, const struct http_server_answer *a)
+{
+	char path[128];
+
+	snprintf(path, sizeof(path), "/%s", did);
+	http_server_put(b->server, path, a);
+}
+
+static unsigned requests_for(struct bench *b, const char *did)
+{
+	char path[128];
+
+	snprintf(path, sizeof(path), "/%s", did);
+	return http_server_requests(b->server, path);
+}
+
+static void ask(struct bench *b, const char *did, uint64_t newer_than, struct asker *asker)
+{
+	const struct lookup l = {.newer_than_usec = newer_than, .did = span_str(did)};
+
+	resolver_lookup(b->resolver, &l, asker);
+}
+
+static bool has_answers(void *arg)
+{
+	const struct bench *b = arg;
+
+	return b->awaited->count >= b->awaited_count;
+}
+
+static void wait_for(struct bench *b, const struct asker *asker, unsigned count)
+{
+	b->awaited = asker;
+	b->awaited_count = count;
+	CHECK(fixture_wait(&b->f, has_answers, b));
+	CHECK_INT(asker->count, count);
+}
+
+/* Asks, waits, and gives the answer. */
+static const struct asker *look_up(struct bench *b, const char *did, uint64_t newer_than)
+{
+	b->asker = (struct asker){0};
+	ask(b, did, newer_than, &b->asker);
+	wait_for(b, &b->asker, 1);
+	return &b->asker;
+}
+
+static int64_t lookups(struct bench *b, const char *result)
+{
+	char sample[128];
+
+	snprintf(sample, sizeof(sample), "relay_lookups_total{stage=\"resolve\",result=\"%s\"}",
+		 result);
+	return fixture_metric(&b->f, sample);
+}
+
+static bool server_waits(void *arg)
+{
+	struct bench *b = arg;
+
+	return http_server_waiting(b->server) == b->awaited_count;
+}
+
+static void wait_for_server(struct bench *b, unsigned waiting)
+{
+	b->awaited_count = waiting;
+	CHECK(fixture_wait(&b->f, server_waits, b));
+}
+
+static const char *const defaults[] = {NULL};
+
+TEST(an_identity_is_fetched_once_and_kept)
+{
+	const char *path = test_folder();
+	const struct asker *a;
+	uint64_t before = clock_usec(), fetched;
+	struct bench b = {.server = http_server_new(NULL)};
+
+	bench_start(&b, path, defaults);
+	put_document(&b, plc(1), "https://pds.example.com", "alice.test");
+	a = look_up(&b, plc(1), 0);
+	CHECK_INT(a->last.status, IDENTITY_FOUND);
+	CHECK_STR(a->pds, "pds.example.com");
+	CHECK_STR(a->handle, "alice.test");
+	CHECK_INT(a->last.key.curve, CURVE_K256);
+	fetched = a->last.fetched_usec;
+	CHECK(fetched >= before && fetched <= clock_usec());
+	CHECK_INT(look_up(&b, plc(1), 0)->last.status, IDENTITY_FOUND);
+	CHECK_INT(lookups(&b, "fetched"), 1);
+	CHECK_INT(lookups(&b, "cache"), 1);
+	/* The cache outlives the process. */
+	bench_stop(&b);
+	bench_start(&b, path, defaults);
+	a = look_up(&b, plc(1), 0);
+	CHECK_STR(a->pds, "pds.example.com");
+	CHECK_INT(a->last.fetched_usec, fetched);
+	CHECK_INT(requests_for(&b, plc(1)), 1);
+	bench_close(&b);
+}
+
+static const struct {
+	const char *name;
+	struct http_server_answer answer;
+	enum identity_status status;
+	bool cached; /* the next lookup makes no request, even one that a failure would not stop */
+} answers[] = {
+	{"404", {.status = 404}, IDENTITY_NOT_FOUND, true},
+	{"410", {.status = 410}, IDENTITY_TOMBSTONED, true},
+	{"not JSON", {.status = 200, .body = "<html>"}, IDENTITY_UNUSABLE, true},
+	{"no document", {.status = 200, .body = "{}"}, IDENTITY_UNUSABLE, true},
+	{"endless", {.status = 200, .kind = HTTP_SERVER_ENDLESS}, IDENTITY_UNUSABLE, true},
+	{"cut",
+	 {.status = 200, .body = "{}", .kind = HTTP_SERVER_CUT},
+	 IDENTITY_UNAVAILABLE,
+	 false},
+	{"500", {.status = 500}, IDENTITY_UNAVAILABLE, false},
+	{"503", {.status = 503}, IDENTITY_UNAVAILABLE, false},
+	{"403", {.status = 403}, IDENTITY_UNAVAILABLE, false},
+	{"redirect", {.status = 301, .headers = "Location: /x\r\n"}, IDENTITY_UNAVAILABLE, false},
+	{"silent", {.kind = HTTP_SERVER_SILENT}, IDENTITY_UNAVAILABLE, false},
+};
+
+static bool always(void *arg)
+{
+	(void)arg;
+	return true;
+}
+
+TEST(every_answer_of_the_directory_has_its_meaning)
+{
+	static const char *const sets[] = {"resolve.timeout=200ms", "resolve.ttl_failed=1us", NULL};
+	struct bench b;
+
+	bench_open(&b, sets);
+	for (unsigned i = 0; i < ARRAY_SIZE(answers); i++) {
+		enum identity_status got;
+
+		put_answer(&b, plc(i), &answers[i].answer);
+		got = look_up(&b, plc(i), 0)->last.status;
+		if (got != answers[i].status)
+			test_fail(__FILE__, __LINE__, "%s: %d", answers[i].name, (int)got);
+		CHECK(fixture_wait(&b.f, always, NULL)); /* a microsecond passes */
+		look_up(&b, plc(i), 0);
+		if (requests_for(&b, plc(i)) != (answers[i].cached ? 1 : 2))
+			test_fail(__FILE__, __LINE__, "%s: %u requests", answers[i].name,
+				  requests_for(&b, plc(i)));
+	}
+	bench_close(&b);
+}
+
+TEST(a_failure_is_not_tried_again_at_once)
+{
+	struct bench b;
+
+	bench_open(&b, defaults);
+	put_answer(&b, plc(1), &(struct http_server_answer){.status = 500});
+	CHECK_INT(look_up(&b, plc(1), 0)->last.status, IDENTITY_UNAVAILABLE);
+	CHECK_INT(look_up(&b, plc(1), 0)->last.status, IDENTITY_UNAVAILABLE);
+	CHECK_INT(look_up(&b, plc(1), clock_usec())->last.status, IDENTITY_UNAVAILABLE);
+	CHECK_INT(requests_for(&b, plc(1)), 1);
+	CHECK_INT(lookups(&b, "refused"), 2);
+	bench_close(&b);
+}
+
+TEST(a_pds_by_http_needs_the_configuration)
+{
+	struct bench b;
+
+	bench_open(&b, defaults);
+	put_document(&b, plc(1), "http://localhost:2583", "alice.test");
+	put_document(&b, plc(2), "http://pds.example.com", "alice.test");
+	CHECK_STR(look_up(&b, plc(1), 0)->pds, "localhost:2583");
+	CHECK_INT(look_up(&b, plc(2), 0)->last.status, IDENTITY_UNUSABLE);
+	bench_close(&b);
+}
+
+TEST(lookups_of_one_did_share_a_fetch)
+{
+	struct asker askers[20] = {0};
+	struct bench b;
+
+	bench_open(&b, defaults);
+	put_document(&b, plc(1), "https://pds.example.com", "alice.test");
+	http_server_hold(b.server, true);
+	for (size_t i = 0; i < ARRAY_SIZE(askers); i++)
+		ask(&b, plc(1), 0, &askers[i]);
+	wait_for_server(&b, 1);
+	http_server_hold(b.server, false);
+	for (size_t i = 0; i < ARRAY_SIZE(askers); i++) {
+		wait_for(&b, &askers[i], 1);
+		CHECK_INT(askers[i].last.status, IDENTITY_FOUND);
+	}
+	CHECK_INT(requests_for(&b, plc(1)), 1);
+	CHECK_INT(lookups(&b, "coalesced"), 19);
+	bench_close(&b);
+}
+
+TEST(an_answer_is_as_new_as_was_asked)
+{
+	struct asker early = {0}, late = {0};
+	struct bench b;
+	uint64_t asked;
+
+	bench_open(&b, defaults);
+	put_document(&b, plc(1), "https://old.example.com", "alice.test");
+	CHECK_STR(look_up(&b, plc(1), 0)->pds, "old.example.com");
+	/* The cache is not new enough. */
+	put_document(&b, plc(1), "https://new.example.com", "alice.test");
+	CHECK_STR(look_up(&b, plc(1), 0)->pds, "old.example.com");
+	CHECK_STR(look_up(&b, plc(1), clock_usec())->pds, "new.example.com");
+	/* Nor is a fetch that is under way: it is done again, for the one who needs it. */
+	http_server_hold(b.server, true);
+	ask(&b, plc(1), clock_usec(), &early);
+	wait_for_server(&b, 1);
+	asked = clock_usec();
+	ask(&b, plc(1), asked, &late);
+	http_server_hold(b.server, false);
+	wait_for(&b, &late, 1);
+	CHECK_INT(early.count, 1);
+	CHECK(early.last.fetched_usec < asked);
+	CHECK(late.last.fetched_usec >= asked);
+	CHECK_INT(requests_for(&b, plc(1)), 4);
+	bench_close(&b);
+}
+
+TEST(a_time_to_come_is_now)
+{
+	struct bench b;
+
+	bench_open(&b, defaults);
+	put_document(&b, plc(1), "https://pds.example.com", "alice.test");
+	CHECK_INT(look_up(&b, plc(1), clock_usec() + 3600 * USEC_PER_SEC)->last.status,
+		  IDENTITY_FOUND);
+	CHECK_INT(requests_for(&b, plc(1)), 1);
+	bench_close(&b);
+}
+
+TEST(fetches_under_way_are_bounded)
+{
+	static const char *const sets[] = {"resolve.concurrency=4", NULL};
+	struct asker a = {0};
+	struct bench b;
+
+	bench_open(&b, sets);
+	http_server_hold(b.server, true);
+	for (unsigned i = 0; i < 40; i++) {
+		put_document(&b, plc(i), "https://pds.example.com", "alice.test");
+		ask(&b, plc(i), 0, &a);
+	}
+	wait_for_server(&b, 4);
+	CHECK_INT(fixture_metric(&b.f, "relay_lookup_queue{stage=\"resolve\"}"), 36);
+	CHECK(fixture_metric(&b.f, "relay_accounted_bytes{stage=\"resolve\",what=\"queue\"}") >
+	      40 * 32);
+	http_server_hold(b.server, false);
+	wait_for(&b, &a, 40);
+	CHECK_INT(http_server_most_waiting(b.server), 4);
+	CHECK_INT(fixture_metric(&b.f, "relay_lookup_queue{stage=\"resolve\"}"), 0);
+	bench_close(&b);
+}
+
+TEST(did_web_leaves_room_for_the_directory)
+{
+	static const char *const sets[] = {"resolve.concurrency=4", NULL};
+	struct http_server *slow[4];
+	struct asker web = {0};
+	struct bench b;
+
+	bench_open(&b, sets);
+	put_document(&b, plc(1), "https://pds.example.com", "alice.test");
+	for (size_t i = 0; i < ARRAY_SIZE(slow); i++) {
+		char did[64];
+
+		slow[i] = http_server_new(NULL);
+		http_server_hold(slow[i], true);
+		snprintf(did, sizeof(did), "did:web:localhost%%3A%u", http_server_port(slow[i]));
+		ask(&b, did, 0, &web);
+	}
+	/* All four would be taken; two wait, and the directory answers. */
+	CHECK_INT(look_up(&b, plc(1), 0)->last.status, IDENTITY_FOUND);
+	CHECK_INT(fixture_metric(&b.f, "relay_lookup_queue{stage=\"resolve\"}"), 2);
+	for (size_t i = 0; i < ARRAY_SIZE(slow); i++)
+		http_server_hold(slow[i], false);
+	wait_for(&b, &web, 4);
+	bench_close(&b);
+	for (size_t i = 0; i < ARRAY_SIZE(slow); i++)
+		http_server_free(slow[i]);
+}
+
+TEST(switched_off_means_the_cache_alone)
+{
+	static const char *const off[] = {"resolve.concurrency=0", NULL};
+	const char *path = test_folder();
+	struct bench b = {.server = http_server_new(NULL)};
+
+	bench_start(&b, path, defaults);
+	put_document(&b, plc(1), "https://pds.example.com", "alice.test");
+	put_document(&b, plc(2), "https://pds.example.com", "bob.test");
+	look_up(&b, plc(1), 0);
+	bench_stop(&b);
+	bench_start(&b, path, off);
+	CHECK_INT(look_up(&b, plc(1), 0)->last.status, IDENTITY_FOUND);
+	CHECK_INT(look_up(&b, plc(1), clock_usec())->last.status, IDENTITY_UNAVAILABLE);
+	CHECK_INT(look_up(&b, plc(2), 0)->last.status, IDENTITY_UNAVAILABLE);
+	CHECK_INT(requests_for(&b, plc(2)), 0);
+	bench_close(&b);
+}
+
+TEST(a_stale_identity_serves_when_nothing_newer_is_to_be_had)
+{
+	static const char *const sets[] = {"resolve.ttl_found=1h", "resolve.ttl_failed=1us", NULL};
+	static const struct {
+		uint64_t age_minutes;
+		bool asks_for_news;
+		enum identity_status status;
+	} cases[] = {
+		{90, false, IDENTITY_FOUND},
+		{90, true, IDENTITY_UNAVAILABLE},
+		{121, false, IDENTITY_UNAVAILABLE},
+	};
+	struct bench b;
+
+	bench_open(&b, sets);
+	put_answer(&b, plc(1), &(struct http_server_answer){.status = 500});
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		uint64_t age = cases[i].age_minutes * 60 * USEC_PER_SEC;
+		struct cache_entry e = {.status = IDENTITY_FOUND,
+					.fetched_usec = clock_usec() - age,
+					.key = {.curve = CURVE_K256, .point = {2}},
+					.pds = "pds.example.com"};
+
+		CHECK_INT(cache_put(b.cache, span_str(plc(1)), &e), 0);
+		CHECK_INT(look_up(&b, plc(1), cases[i].asks_for_news ? e.fetched_usec + 1 : 0)
+				  ->last.status,
+			  cases[i].status);
+	}
+	CHECK_INT(requests_for(&b, plc(1)), 3);
+	CHECK_INT(lookups(&b, "stale"), 1);
+	bench_close(&b);
+}
+
+TEST(the_directory_rests_when_it_says_so)
+{
+	uint64_t before;
+	struct bench b;
+
+	bench_open(&b, defaults);
+	put_answer(&b, plc(1),
+		   &(struct http_server_answer){.status = 429, .headers = "Retry-After: 1\r\n"});
+	put_document(&b, plc(2), "https://pds.example.com", "alice.test");
+	CHECK_INT(look_up(&b, plc(1), 0)->last.status, IDENTITY_UNAVAILABLE);
+	before = clock_usec();
+	CHECK_INT(look_up(&b, plc(2), 0)->last.status, IDENTITY_FOUND);
+	CHECK(clock_usec() - before > 900 * USEC_PER_MSEC);
+	bench_close(&b);
+}
+
+TEST(did_web_is_asked_at_its_host)
+{
+	static const struct {
+		const char *name;
+		struct http_server_answer answer;
+		enum identity_status status;
+	} cases[] = {
+		{"404", {.status = 404}, IDENTITY_NOT_FOUND},
+		{"410", {.status = 410}, IDENTITY_NOT_FOUND},
+		{"redirect", {.status = 301, .headers = "Location: /x\r\n"}, IDENTITY_UNUSABLE},
+		{"endless", {.status = 200, .kind = HTTP_SERVER_ENDLESS}, IDENTITY_UNUSABLE},
+		{"500", {.status = 500}, IDENTITY_UNAVAILABLE},
+	};
+	struct bench b;
+	char did[64];
+
+	bench_open(&b, defaults);
+	snprintf(did, sizeof(did), "did:web:localhost%%3A%u", http_server_port(b.server));
+	put_at(&b, "/.well-known/did.json", did, "https://pds.example.com", "alice.test");
+	CHECK_STR(look_up(&b, did, 0)->pds, "pds.example.com");
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		enum identity_status got;
+
+		http_server_put(b.server, "/.well-known/did.json", &cases[i].answer);
+		got = look_up(&b, did, clock_usec())->last.status;
+		if (got != cases[i].status)
+			test_fail(__FILE__, __LINE__, "%s: %d", cases[i].name, (int)got);
+	}
+	bench_close(&b);
+}
+
+TEST(what_has_no_place_is_not_asked_for)
+{
+	static const char *const dids[] = {"did:key:zQ3sh", "did:web:127.0.0.1",
+					   "did:web:host.local", "did:example:1", "no did"};
+	struct bench b;
+
+	bench_open(&b, defaults);
+	for (size_t i = 0; i < ARRAY_SIZE(dids); i++)
+		CHECK_INT(look_up(&b, dids[i], 0)->last.status, IDENTITY_NOT_FOUND);
+	CHECK_INT(lookups(&b, "unsupported"), (int)ARRAY_SIZE(dids));
+	CHECK_INT(http_server_requests(b.server, NULL), 0);
+	bench_close(&b);
+}
+
+TEST(did_web_at_a_private_address_is_unusable)
+{
+	char set[256], path[200];
+	const char *sets[] = {set, NULL};
+	struct bench b;
+	FILE *out;
+
+	snprintf(path, sizeof(path), "%s/hosts", test_folder());
+	out = fopen(path, "we");
+	fprintf(out, "127.0.0.1 inside.example.com\n");
+	fclose(out);
+	snprintf(set, sizeof(set), "network.hosts_file=%s", path);
+	bench_open(&b, sets);
+	CHECK_INT(look_up(&b, "did:web:inside.example.com", 0)->last.status, IDENTITY_UNUSABLE);
+	CHECK(fixture_metric(&b.f, "relay_address_refused_total{stage=\"resolve\"}") >= 1);
+	bench_close(&b);
+}
+
+TEST(what_is_in_hand_is_bounded)
+{
+	static const char *const sets[] = {"resolve.concurrency=1", "resolve.timeout=1m", NULL};
+	struct asker a = {0}, same = {0};
+	struct bench b;
+
+	bench_open(&b, sets);
+	http_server_hold(b.server, true);
+	for (unsigned i = 0; i < RESOLVER_FETCHES_MAX; i++)
+		ask(&b, plc(i), 0, &a);
+	CHECK_INT(a.count, 0);
+	/* Another DID is refused at once; another lookup of one in hand is not, */
+	CHECK_INT(look_up(&b, plc(RESOLVER_FETCHES_MAX), 0)->last.status, IDENTITY_UNAVAILABLE);
+	for (unsigned i = RESOLVER_FETCHES_MAX; i < RESOLVER_LOOKUPS_MAX; i++)
+		ask(&b, plc(1), 0, &same);
+	CHECK_INT(same.count, 0);
+	/* until there are too many of them. */
+	CHECK_INT(look_up(&b, plc(1), 0)->last.status, IDENTITY_UNAVAILABLE);
+	CHECK(fixture_metric(&b.f, "relay_accounted_bytes{stage=\"resolve\",what=\"queue\"}") <
+	      (int64_t)MIB(16));
+	/* All of them can be forgotten, and there is room again. */
+	resolver_forget(b.resolver, &same);
+	ask(&b, plc(1), 0, &same);
+	CHECK_INT(same.count, 0);
+	bench_close(&b);
+}
+
+TEST(who_is_forgotten_is_not_answered)
+{
+	struct asker gone = {0}, here = {0};
+	struct bench b;
+
+	bench_open(&b, defaults);
+	put_document(&b, plc(1), "https://pds.example.com", "alice.test");
+	http_server_hold(b.server, true);
+	ask(&b, plc(1), 0, &gone);
+	ask(&b, plc(1), 0, &here);
+	ask(&b, plc(1), 0, &gone);
+	wait_for_server(&b, 1);
+	resolver_forget(b.resolver, &gone);
+	http_server_hold(b.server, false);
+	wait_for(&b, &here, 1);
+	CHECK_INT(gone.count, 0);
+	bench_close(&b);
+}
+
+TEST(the_end_comes_at_any_time)
+{
+	static const char *const sets[] = {"resolve.concurrency=2", NULL};
+	struct asker a = {0};
+	struct bench b;
+
+	bench_open(&b, sets);
+	http_server_hold(b.server, true);
+	for (unsigned i = 0; i < 10; i++)
+		ask(&b, plc(i), 0, &a);
+	wait_for_server(&b, 2);
+	bench_close(&b);
+	CHECK_INT(a.count, 0);
+}
