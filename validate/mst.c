@@ -3,8 +3,9 @@
 #include "common/limits.h"
 #include "validate/node.h"
 
-#define ENCODING_MAX  MIB(32) /* of one node: all entries that an archive can hold, and then some  \
-			       */
+#define ENCODING_MAX                                                                               \
+	MIB(32) /* of one node: all entries that an archive can hold, and then some                \
+		 */
 #define ENCODING_KEEP KIB(64)
 
 struct mst {
