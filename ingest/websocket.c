@@ -18,6 +18,7 @@ struct websocket {
 	struct websocket_pool *pool;
 	wslay_event_context_ptr wslay;
 	enum websocket_state state;
+	bool drained;       /* read gave nothing */
 	bool in_control;    /* the frame that is being read is a control frame */
 	bool amid;          /* a message has begun */
 	size_t message_len; /* of the message so far, with the present frame's whole payload */
@@ -63,6 +64,7 @@ static ssize_t on_read(wslay_event_context_ptr ctx, uint8_t *buf, size_t len, in
 	(void)flags;
 	if (w->state == WEBSOCKET_OPEN && w->held.len == 0)
 		n = w->handler.read(w->handler.arg, buf, len);
+	w->drained = n <= 0;
 	if (n > 0)
 		return n;
 	if (n != -EAGAIN)
@@ -222,11 +224,15 @@ static void judge_stop(struct websocket *w)
 
 void websocket_receive(struct websocket *w)
 {
-	int r;
+	int r = 0;
 
 	if (w->state != WEBSOCKET_OPEN || w->held.len)
 		return;
-	r = wslay_event_recv(w->wslay);
+	/* wslay also stops after a read that ends within a frame's head. */
+	do {
+		w->drained = false;
+		r = wslay_event_recv(w->wslay);
+	} while (r == 0 && !w->drained && wslay_event_want_read(w->wslay));
 	websocket_flush(w);
 	if (w->state == WEBSOCKET_OPEN && (r != 0 || !wslay_event_want_read(w->wslay)))
 		judge_stop(w);

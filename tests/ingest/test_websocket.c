@@ -200,7 +200,7 @@ static const struct {
 	{"close with a status of no meaning", "8802 0001", WEBSOCKET_FRAMING},
 };
 
-TEST(endings)
+TEST(how_streams_end)
 {
 	for (size_t i = 0; i < ARRAY_SIZE(endings); i++) {
 		struct side s;
