@@ -3,6 +3,8 @@
 #include <errno.h>
 #include <stdlib.h>
 
+#include "common/syntax.h"
+
 #define ENTRY_VERSION 1
 #define ENTRY_MAX     1024 /* bytes: 49 and the longest host and handle */
 #define KEY_PREFIX    "i"
@@ -73,16 +75,29 @@ void cache_entry_encode(struct buf *b, const struct cache_entry *e)
 	message_put_text(b, found ? span_str(e->handle) : SPAN_EMPTY);
 }
 
-/* The key and the names of a found entry. */
-static int check_found(const struct cache_entry *e)
+/* The key and the names of a found entry, in the one form in which they are written. */
+static bool found_is_right(const struct cache_entry *e)
 {
+	char formatted[LIMIT_HOST + 1];
 	struct host host;
 
 	if (e->key.curve != CURVE_K256 && e->key.curve != CURVE_P256)
-		return -EBADMSG;
+		return false;
 	if (e->key.point[0] != 2 && e->key.point[0] != 3) /* compressed */
-		return -EBADMSG;
-	return host_parse(span_str(e->pds), &host) < 0 ? -EBADMSG : 0;
+		return false;
+	if (host_parse(span_str(e->pds), &host) < 0 ||
+	    strcmp(host_format(&host, formatted), e->pds) != 0)
+		return false;
+	return e->handle[0] == '\0' || handle_is_valid(span_str(e->handle));
+}
+
+/* Nothing but its status and time. */
+static bool missing_is_right(const struct cache_entry *e)
+{
+	static const struct public_key none;
+
+	return e->key.curve == 0 && memcmp(e->key.point, none.point, PUBLIC_KEY_SIZE) == 0 &&
+	       e->pds[0] == '\0' && e->handle[0] == '\0';
 }
 
 /* Written by cache_entry_encode. */
@@ -106,7 +121,7 @@ int cache_entry_decode(struct span value, struct cache_entry *ret)
 	e.status = (enum identity_status)status;
 	e.key.curve = (enum curve)curve;
 	memcpy(e.key.point, point.ptr, PUBLIC_KEY_SIZE);
-	if (e.status == IDENTITY_FOUND && check_found(&e) < 0)
+	if (!(e.status == IDENTITY_FOUND ? found_is_right(&e) : missing_is_right(&e)))
 		return -EBADMSG;
 	*ret = e;
 	return 0;
