@@ -14,6 +14,8 @@
 #define BASE58_BYTES_MAX 74
 
 #define MULTIBASE_BASE58  'z'
+/* First byte and size of an uncompressed point [SEC 1, section 2.3.3]. */
+#define UNCOMPRESSED      0x04
 #define UNCOMPRESSED_SIZE 65
 
 /* Multicodec varints 0xe7 (secp256k1-pub) and 0x1200 (p256-pub). */
@@ -117,12 +119,12 @@ static int p256_compress(struct span point, uint8_t ret[static PUBLIC_KEY_SIZE])
 	return ok ? 0 : -EBADMSG;
 }
 
-/* The hybrid form (0x06, 0x07), which both libraries would take, is no form of a DID document. */
+/* Both libraries check the rest of the form, but take the hybrid one (0x06, 0x07), which is no form
+ * of a DID document. */
 static bool has_point_form(struct span point)
 {
-	if (point.len == PUBLIC_KEY_SIZE)
-		return point.ptr[0] == 0x02 || point.ptr[0] == 0x03;
-	return point.len == UNCOMPRESSED_SIZE && point.ptr[0] == 0x04;
+	return point.len == PUBLIC_KEY_SIZE ||
+	       (point.len == UNCOMPRESSED_SIZE && point.ptr[0] == UNCOMPRESSED);
 }
 
 static int key_from_point(enum curve curve, struct span point, struct public_key *ret)

@@ -64,6 +64,7 @@ static const struct {
 	{"under int64", "3b8000000000000000"},
 	{"reserved info 28", "1c"},
 	{"reserved info 30", "1e"},
+	{"reserved info 28 with sixteen bytes", "1c01010101010101010101010101010101"},
 	{"indefinite bytes", "5f4100ff"},
 	{"indefinite text", "7f6161ff"},
 	{"indefinite array", "9f00ff"},
@@ -190,6 +191,29 @@ TEST(truncated_and_longer_items_are_refused)
 				test_fail(__FILE__, __LINE__, "%s, %zu bytes", good[i].name, len);
 		buf_put_u8(&b, 0);
 		CHECK_INT(check_copy(buf_span(&b)), -EBADMSG);
+		buf_release(&b);
+	}
+}
+
+TEST(counts_that_cannot_be_true_are_refused_at_the_head)
+{
+	static const struct {
+		const char *hex;
+		int error;
+	} cases[] = {
+		{"82 00 00", 0},
+		{"83 00 00", -EBADMSG},
+		{"a1 6161 00", 0},
+		{"a2 6161 00 6162", -EBADMSG},
+		{"9a00010000 00", -EBADMSG},
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		struct buf b = from_hex(cases[i].hex);
+		struct reader r = reader_of(buf_span(&b));
+		struct cbor_item item;
+
+		CHECK_INT(cbor_get(&r, &item), cases[i].error);
 		buf_release(&b);
 	}
 }

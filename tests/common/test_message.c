@@ -545,6 +545,12 @@ TEST(lengths_have_limits)
 	}
 }
 
+TEST(found_identities_have_a_pds)
+{
+	CHECK_INT(decode_with(&identity, put_identity_pds, 1), 0);
+	CHECK_INT(decode_with(&identity, put_identity_pds, 0), -EBADMSG);
+}
+
 TEST(verified_keeps_every_field)
 {
 	for (unsigned i = 0; i < verified.examples; i++) {
