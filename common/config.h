@@ -1,10 +1,12 @@
 /*
- * Configuration: one INI file for the whole group, a section a stage; every key also as STANDPIPE_<SECTION>_<KEY> in the
- * environment and as --set section.key=value, which win in this order. All keys stand in one table in config.c with their type,
- * range, default and meaning; an unknown section or key, or a value out of its range, is refused with file, line and reason.
+ * Configuration: one INI file for the whole group, a section a stage; every key also as
+ * STANDPIPE_<SECTION>_<KEY> in the environment and as --set section.key=value, which win in this
+ * order. All keys stand in one table in config.c with their type, range, default and meaning; an
+ * unknown section or key, or a value out of its range, is refused with file, line and reason.
  *
- * Sizes take K, M, G (powers of 1024); times take us, ms, s, m, h, d and must have a unit; flags are true or false.
- * Texts have no control characters. Getters assert that the key exists and has the type: a wrong name is our mistake, not the user's.
+ * Sizes take K, M, G (powers of 1024); times take us, ms, s, m, h, d and must have a unit; flags
+ * are true or false. Texts have no control characters. Getters assert that the key exists and has
+ * the type: a wrong name is our mistake, not the user's.
  */
 #pragma once
 
@@ -20,13 +22,15 @@ enum config_type { CONFIG_TEXT, CONFIG_NUMBER, CONFIG_SIZE, CONFIG_TIME, CONFIG_
 struct config *config_new(void);
 void config_free(struct config *c);
 
-/* -EINVAL (or what open says), and the reason in ret_error: "FILE:LINE: [ingest] windw_bytes: unknown key". */
+/* -EINVAL (or what open says), and the reason in ret_error: "FILE:LINE: [ingest] windw_bytes:
+ * unknown key". */
 int config_read_file(struct config *c, const char *path, char *ret_error, size_t size) MUST_CHECK;
 /* The process's STANDPIPE_* variables; unknown ones are refused too. */
 int config_read_environment(struct config *c, char *ret_error, size_t size) MUST_CHECK;
 /* "section.key=value" */
 int config_set(struct config *c, const char *assignment, char *ret_error, size_t size) MUST_CHECK;
-/* What the values say together: a shortest time is not above its longest, network.ca_file can be read. -EINVAL. */
+/* What the values say together: a shortest time is not above its longest, network.ca_file can be
+ * read. -EINVAL. */
 int config_check(const struct config *c, char *ret_error, size_t size) MUST_CHECK;
 
 /* key: "ingest.window". */
@@ -36,9 +40,11 @@ uint64_t config_size(const struct config *c, const char *key); /* bytes */
 uint64_t config_time(const struct config *c, const char *key); /* microseconds */
 bool config_flag(const struct config *c, const char *key);
 
-/* pipes.NAME with {run}, {lane} and {stage} put in. ret: at least CONFIG_URL_SIZE bytes; returns it. */
+/* pipes.NAME with {run}, {lane} and {stage} put in. ret: at least CONFIG_URL_SIZE bytes; returns
+ * it. */
 #define CONFIG_URL_SIZE 256
-const char *config_pipe_url(const struct config *c, const char *name, const char *stage, unsigned lane, char *ret);
+const char *config_pipe_url(const struct config *c, const char *name, const char *stage,
+			    unsigned lane, char *ret);
 
 /* Every key with its meaning, default and present value, as a configuration file. */
 void config_print(const struct config *c, FILE *out);

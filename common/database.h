@@ -1,8 +1,10 @@
 /*
- * A LevelDB database: bytes to bytes, in key order. database.c is the only file that includes LevelDB's header. One process owns a
- * database; a LOCK file left by a killed process is no obstacle (the lock is the kernel's, not the file's).
+ * A LevelDB database: bytes to bytes, in key order. database.c is the only file that includes
+ * LevelDB's header. One process owns a database; a LOCK file left by a killed process is no
+ * obstacle (the lock is the kernel's, not the file's).
  *
- * Errors: -EIO (disk, corruption), -EAGAIN (another process has it open), -ENOSPC, -EACCES; the reason is in database_error.
+ * Errors: -EIO (disk, corruption), -EAGAIN (another process has it open), -ENOSPC, -EACCES; the
+ * reason is in database_error.
  */
 #pragma once
 
@@ -13,7 +15,8 @@ struct database_batch;
 struct database_cursor;
 
 /* cache_bytes: block cache; write_bytes: memtable. Makes the folder if it is not there. */
-int database_open(const char *path, size_t cache_bytes, size_t write_bytes, struct database **ret) MUST_CHECK;
+int database_open(const char *path, size_t cache_bytes, size_t write_bytes,
+		  struct database **ret) MUST_CHECK;
 void database_close(struct database *d);
 /* What the last failure was; "" if none. Of the last database_open if d is NULL. */
 const char *database_error(const struct database *d);
@@ -31,8 +34,9 @@ void database_batch_delete(struct database_batch *b, struct span key);
 /* Clears the batch when it is done. */
 int database_write(struct database *d, struct database_batch *b, bool sync) MUST_CHECK;
 
-/* Walks keys upward: cursor = database_seek(d, start); for (; cursor_valid; cursor_next) ... Frees by database_cursor_free, before
- * the database is closed. Sees the database as it was at database_seek. Key and value borrow until the next step. */
+/* Walks keys upward: cursor = database_seek(d, start); for (; cursor_valid; cursor_next) ... Frees
+ * by database_cursor_free, before the database is closed. Sees the database as it was at
+ * database_seek. Key and value borrow until the next step. */
 struct database_cursor *database_seek(struct database *d, struct span start);
 bool database_cursor_is_valid(const struct database_cursor *c);
 /* Why it is not valid: 0 at the end of the keys, or -EIO. */

@@ -1,8 +1,10 @@
 /*
- * Metrics in Prometheus' text format, served on a loopback port (libmicrohttpd) and through the control pipe. Names are the same in
- * every stage; each sample bears the label stage="...", and instance="N" in stages that have instances.
+ * Metrics in Prometheus' text format, served on a loopback port (libmicrohttpd) and through the
+ * control pipe. Names are the same in every stage; each sample bears the label stage="...", and
+ * instance="N" in stages that have instances.
  *
- * A family is registered once with its help and type; samples of one family are registered one after another.
+ * A family is registered once with its help and type; samples of one family are registered one
+ * after another.
  */
 #pragma once
 
@@ -14,14 +16,16 @@ struct metrics;
 struct metrics *metrics_new(const char *stage, int instance /* -1: none */);
 void metrics_free(struct metrics *m);
 
-/* labels: "verdict=\"bad_signature\"" or NULL. The pointer is valid until metrics_free; the caller adds to it (counter) or sets
- * it (gauge); the same name and labels give the same pointer. Copies the strings. Asserts that the name begins with relay_ and
- * that counters, and they alone, end in _total. */
-uint64_t *metrics_counter(struct metrics *m, const char *name, const char *help, const char *labels);
+/* labels: "verdict=\"bad_signature\"" or NULL. The pointer is valid until metrics_free; the caller
+ * adds to it (counter) or sets it (gauge); the same name and labels give the same pointer. Copies
+ * the strings. Asserts that the name begins with relay_ and that counters, and they alone, end in
+ * _total. */
+uint64_t *metrics_counter(struct metrics *m, const char *name, const char *help,
+			  const char *labels);
 int64_t *metrics_gauge(struct metrics *m, const char *name, const char *help, const char *labels);
 /* Asked when rendered. */
-void metrics_gauge_call(struct metrics *m, const char *name, const char *help, const char *labels, int64_t (*get)(void *arg),
-			void *arg);
+void metrics_gauge_call(struct metrics *m, const char *name, const char *help, const char *labels,
+			int64_t (*get)(void *arg), void *arg);
 /* A counter in seconds, which is asked for its microseconds when rendered. */
 void metrics_seconds_call(struct metrics *m, const char *name, const char *help, const char *labels,
 			  uint64_t (*get_usec)(void *arg), void *arg);
@@ -34,6 +38,7 @@ void metrics_render(struct metrics *m, struct buf *out);
 
 /* Serves GET /metrics on 127.0.0.1:port; port 0: a free one. -EADDRINUSE, ... */
 struct metrics_server;
-int metrics_server_new(struct metrics *m, struct loop *l, uint16_t port, struct metrics_server **ret) MUST_CHECK;
+int metrics_server_new(struct metrics *m, struct loop *l, uint16_t port,
+		       struct metrics_server **ret) MUST_CHECK;
 uint16_t metrics_server_port(const struct metrics_server *s);
 void metrics_server_free(struct metrics_server *s);

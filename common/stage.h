@@ -1,19 +1,30 @@
 /*
- * What every stage's main does before and after its own work: arguments, configuration, log level, loop, metrics, memory accounts,
- * control pipe, readiness, watchdog, stopping.
+ * What every stage's main does before and after its own work: arguments, configuration, log level,
+ * loop, metrics, memory accounts, control pipe, readiness, watchdog, stopping.
  *
  *	struct stage stage;
  *	int status = stage_init(&stage, "validate", STAGE_INSTANCES, argc, argv);
  *	if (status != STAGE_GO)
- *		return status;			--help, --version, --check-config, or a usage or configuration error
+ *		return status;
  *	... open databases, then pipes, downstream first ...
- *	status = stage_run(&stage, stop, arg);	READY=1; stop is called on SIGTERM: finish what is in hand, then loop_quit
+ *	status = stage_run(&stage, stop, arg);
  *	... close ...
  *	stage_release(&stage);
  *	return status;
  *
- * Arguments of every stage: [--config FILE] [--set section.key=value]... [--instance N] [--check-config] [--version] [--help].
- * Exit status: 0, 64 usage, 78 configuration, 111 try again (a port in use, a database that is locked, ...).
+ * stage_init gives another status than STAGE_GO after --help, --version and --check-config, and for
+ * a usage or configuration error; it has logged and released everything then. stage_run says
+ * READY=1, and calls stop on SIGTERM: finish what is in hand, then loop_quit.
+ *
+ * Arguments of every stage:
+ *	[--config FILE] [--set section.key=value]... [--check-config] [--version] [--help]
+ * and of one that has instances [--instance N].
+ *
+ * Exit status: 0, 64 usage, 78 configuration, 111 try again (a port in use, a database that is
+ * locked, ...).
+ *
+ * Every process of the group runs with umask 0007: its sockets are for the group, and what its
+ * files let the group do is said where they are made.
  */
 #pragma once
 
@@ -25,10 +36,10 @@
 
 #define STAGE_VERSION "0.1.0"
 
-#define STAGE_GO (-1)
-#define STAGE_EXIT_USAGE 64
+#define STAGE_GO          (-1)
+#define STAGE_EXIT_USAGE  64
 #define STAGE_EXIT_CONFIG 78
-#define STAGE_EXIT_AGAIN 111
+#define STAGE_EXIT_AGAIN  111
 
 /* A stage that does not finish in this time after SIGTERM is ended by its loop. */
 #define STAGE_STOP_USEC (10 * USEC_PER_SEC)
@@ -52,11 +63,14 @@ struct stage {
 	void *stop_arg;
 };
 
-int stage_init(struct stage *s, const char *name, enum stage_kind kind, int argc, char **argv) MUST_CHECK;
-/* "DATA/NAME", made if it is not there. ret: PATH_MAX bytes. Logs and returns negative errno if it cannot be made. */
+int stage_init(struct stage *s, const char *name, enum stage_kind kind, int argc,
+	       char **argv) MUST_CHECK;
+/* "DATA/NAME", made if it is not there. ret: PATH_MAX bytes. Logs and returns negative errno if it
+ * cannot be made. */
 int stage_data_dir(struct stage *s, const char *name, char *ret) MUST_CHECK;
 /* config_pipe_url for this stage's configuration. */
-const char *stage_pipe_url(const struct stage *s, const char *name, const char *stage, unsigned lane, char *ret);
+const char *stage_pipe_url(const struct stage *s, const char *name, const char *stage,
+			   unsigned lane, char *ret);
 int stage_run(struct stage *s, void (*stop)(void *arg), void *arg);
 void stage_release(struct stage *s);
 /* The lane of an account, 0 to lanes - 1. */

@@ -108,6 +108,8 @@ TEST(a_file_is_refused)
 		{"[group]\nlanes =\n", ":2: [group] lanes: \"\" is no number"},
 		{"[group]\nlanes = 18446744073709551617\n",
 		 ":2: [group] lanes: \"18446744073709551617\" is no number"},
+		{"[group]\nlanes = 18446744073709551620\n",
+		 ":2: [group] lanes: \"18446744073709551620\" is no number"},
 		{"[ingest]\nwindow = 64MB\n",
 		 ":2: [ingest] window: \"64MB\" is no size: digits, and K, M or G or nothing"},
 		{"[ingest]\nwindow = 99999999999G\n", ":2: [ingest] window: \"99999999999G\" is no "

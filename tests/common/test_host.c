@@ -162,6 +162,7 @@ TEST(patterns)
 		{"*.example", "example", false},
 		{"*.example", "aexample", false},
 		{"*.a.example", "ba.example", false},
+		{"*.a.example", "bba.example", false},
 		{"127.0.0.1:*", "127.0.0.1:4444", true},
 		{"localhost:*", "localhost:4444", true},
 		{"b.example, c.example\ta.example", "a.example", true},

@@ -15,6 +15,7 @@
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/time.h>
 #include <sys/un.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -73,6 +74,8 @@ struct child {
 };
 
 #define ARGUMENTS_MAX 16
+#define PATIENCE                                                                                   \
+	60 /* seconds until a stage that should have ended, or said something, is a failure */
 
 /* Starts a tiny stage with these arguments (NULL at their end) and the present environment. */
 static void child_start(struct child *c, const char *name, const char *const *arguments)
@@ -94,6 +97,7 @@ static void child_start(struct child *c, const char *name, const char *const *ar
 		getrlimit(RLIMIT_NOFILE, &now);
 		few.rlim_max = now.rlim_max;
 		setrlimit(RLIMIT_NOFILE, &few);
+		alarm(PATIENCE);
 		dup2(out, STDOUT_FILENO);
 		dup2(err, STDERR_FILENO);
 		execv("/proc/self/exe", (char *const *)argv);
@@ -147,9 +151,11 @@ static void check_end(const char *name, const char *const *arguments, int status
 static int notify_open(void)
 {
 	struct sockaddr_un address = {.sun_family = AF_UNIX};
+	const struct timeval patience = {.tv_sec = PATIENCE};
 	int fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
 
 	snprintf(address.sun_path, sizeof(address.sun_path), "%s/notify", test_folder());
+	setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof(patience));
 	CHECK_INT(bind(fd, (const struct sockaddr *)&address, sizeof(address)), 0);
 	setenv("NOTIFY_SOCKET", address.sun_path, 1);
 	return fd;
