@@ -1,6 +1,6 @@
 /*
  * Memory accounts: what the process has, what its heap holds, and what the stage knows that it
- *holds. Exported as metrics:
+ * holds. Exported as metrics:
  *
  *	relay_process_rss_bytes, relay_process_pss_bytes	/proc/self/smaps_rollup
  *	relay_malloc_in_use_bytes, relay_malloc_arena_bytes	all arenas of the allocator

@@ -77,6 +77,14 @@ TEST(a_long_line_is_cut)
 	CHECK_INT(strcspn((const char *)out.ptr, "\n"), 4095);
 	CHECK_STR((const char *)out.ptr + 4094, "x\n<6>next\n");
 	buf_release(&out);
+	/* All lengths around the border. */
+	capture_begin();
+	for (int len = 4085; len < 4105; len++)
+		log_info("%.*s", len, text);
+	capture_end(&out);
+	for (const char *line = (const char *)out.ptr; *line; line += strcspn(line, "\n") + 1)
+		CHECK(strcspn(line, "\n") >= 4085 && strcspn(line, "\n") <= 4095);
+	buf_release(&out);
 }
 
 TEST(outside_text_is_escaped)
