@@ -1,11 +1,12 @@
 /*
  * Bytes: borrowed (span), owned (buf), and being parsed (reader).
  *
- * A span borrows; whoever made it says until when. A buf owns its memory and never grows past its stated maximum. A reader is
- * the only way in which bytes from outside are parsed: a getter takes all that it names and returns 0, or changes nothing and
- * returns -EBADMSG.
+ * A span borrows; whoever made it says until when. A buf owns its memory and never grows past its
+ * stated maximum. A reader is the only way in which bytes from outside are parsed: a getter takes
+ * all that it names and returns 0, or changes nothing and returns -EBADMSG.
  *
- * Running out of memory ends the process (a stage survives kill -9 anyway); sizes from outside are checked before they get here.
+ * Running out of memory ends the process (a stage survives kill -9 anyway); sizes from outside are
+ * checked before they get here.
  */
 #pragma once
 
@@ -14,11 +15,11 @@
 #include <stdint.h>
 #include <string.h>
 
-#define MUST_CHECK __attribute__((warn_unused_result))
+#define MUST_CHECK   __attribute__((warn_unused_result))
 #define PRINTF(f, a) __attribute__((format(printf, f, a)))
 
-#define KIB(n) ((size_t)(n) << 10)
-#define MIB(n) ((size_t)(n) << 20)
+#define KIB(n)        ((size_t)(n) << 10)
+#define MIB(n)        ((size_t)(n) << 20)
 #define ARRAY_SIZE(a) (sizeof(a) / sizeof((a)[0]))
 
 struct span {
@@ -26,7 +27,7 @@ struct span {
 	size_t len;
 };
 
-#define SPAN_EMPTY ((struct span){NULL, 0})
+#define SPAN_EMPTY      ((struct span){NULL, 0})
 /* A span over a string literal, without its NUL. */
 #define SPAN_LITERAL(s) ((struct span){(const uint8_t *)(s), sizeof(s) - 1})
 
@@ -55,7 +56,8 @@ static inline bool span_is(struct span a, const char *s)
 /* Bytewise order, a prefix before what it begins: negative, 0 or positive. */
 int span_compare(struct span a, struct span b);
 bool span_starts_with(struct span s, struct span prefix);
-/* Copies into a C string of size bytes. -EBADMSG if it holds a NUL, -ENOSPC if it does not fit; *ret is untouched then. */
+/* Copies into a C string of size bytes. -EBADMSG if it holds a NUL, -ENOSPC if it does not fit;
+ * *ret is untouched then. */
 int span_to_str(struct span s, char *ret, size_t size) MUST_CHECK;
 /* FNV-1a with a final mix; the same in every process and run (lanes depend on it). */
 uint64_t span_hash(struct span s);
@@ -73,7 +75,8 @@ void buf_release(struct buf *b);
 void buf_clear(struct buf *b);
 /* Empties it, and gives memory above keep bytes back. */
 void buf_trim(struct buf *b, size_t keep);
-/* Room for len more bytes; gives where they go, and counts them in. Borrows until the next change. */
+/* Room for len more bytes; gives where they go, and counts them in. Borrows until the next change.
+ */
 uint8_t *buf_extend(struct buf *b, size_t len);
 void buf_append(struct buf *b, struct span s);
 void buf_append_str(struct buf *b, const char *s);

@@ -1,6 +1,6 @@
 /*
- * CAR v1, read block by block without allocation (repository specification; CARv1). Nothing is hashed here: whoever uses a block
- * checks it against its CID. Spans borrow from the archive.
+ * CAR v1, read block by block without allocation (repository specification; CARv1). Nothing is
+ * hashed here: whoever uses a block checks it against its CID. Spans borrow from the archive.
  */
 #pragma once
 
@@ -9,7 +9,8 @@
 
 struct car {
 	struct reader blocks; /* what is left */
-	struct cid root;      /* roots[0]; further roots have no meaning and are only checked to be CIDs */
+	struct cid
+		root; /* roots[0]; further roots have no meaning and are only checked to be CIDs */
 };
 
 struct car_block {

@@ -1,9 +1,10 @@
 /*
  * DAG-CBOR: a strict reader that allocates nothing, and an encoder.
  *
- * The reader takes only the deterministic form that event streams and repositories require (data model specification; DRISL):
- * definite lengths, shortest heads, tag 42 only, no floats, only false, true and null, integers within int64, valid UTF-8, map
- * keys that are text, not empty, unique and in order (by length, then bytewise). Depth, container sizes, key and CID lengths are
+ * The reader takes only the deterministic form that event streams and repositories require (data
+ * model specification; DRISL): definite lengths, shortest heads, tag 42 only, no floats, only
+ * false, true and null, integers within int64, valid UTF-8, map keys that are text, not empty,
+ * unique and in order (by length, then bytewise). Depth, container sizes, key and CID lengths are
  * bounded by limits.h. Whatever breaks a rule is -EBADMSG, and the reader stays where it was.
  *
  * Spans borrow from what is read.
@@ -12,7 +13,8 @@
 
 #include "common/bytes.h"
 
-/* Not "cbor_type", and not "cbor_get_bool" below: those names are taken by libcbor, which we link. */
+/* Not "cbor_type", and not "cbor_get_bool" below: those names are taken by libcbor, which we link.
+ */
 enum cbor_item_type {
 	CBOR_INTEGER,
 	CBOR_BYTES,
@@ -24,13 +26,15 @@ enum cbor_item_type {
 	CBOR_NULL,
 };
 
-/* One head and, for leaves, its content. Arrays and maps: count only; the entries follow in the reader. */
+/* One head and, for leaves, its content. Arrays and maps: count only; the entries follow in the
+ * reader. */
 struct cbor_item {
 	enum cbor_item_type type;
 	int64_t integer;
 	bool boolean;
-	size_t count;	   /* entries of an array, pairs of a map */
-	struct span bytes; /* content of bytes and text; of a CID the binary CID, without the 0x00 before it */
+	size_t count;      /* entries of an array, pairs of a map */
+	struct span bytes; /* content of bytes and text; of a CID the binary CID, without the 0x00
+			      before it */
 };
 
 int cbor_get(struct reader *r, struct cbor_item *ret) MUST_CHECK;
@@ -42,13 +46,15 @@ int cbor_get_bytes(struct reader *r, struct span *ret) MUST_CHECK;
 int cbor_get_boolean(struct reader *r, bool *ret) MUST_CHECK;
 /* A CID or null; null gives an empty span. */
 int cbor_get_cid_or_null(struct reader *r, struct span *ret) MUST_CHECK;
-/* One whole item of any kind, all rules checked to its end, without recursion. ret_raw (may be NULL) gets its bytes. */
+/* One whole item of any kind, all rules checked to its end, without recursion. ret_raw (may be
+ * NULL) gets its bytes. */
 int cbor_skip(struct reader *r, struct span *ret_raw) MUST_CHECK;
 /* One item and nothing after it. */
 int cbor_check(struct span item) MUST_CHECK;
 
 /* Walks a map whose head is still in the reader:
- *	for (error = cbor_map_open(r, &map); !error && cbor_map_more(&map);) { error = cbor_map_key(r, &map, &key); ... value ... }
+ *	for (error = cbor_map_open(r, &map); !error && cbor_map_more(&map);) { error =
+ *cbor_map_key(r, &map, &key); ... value ... }
  */
 struct cbor_map {
 	size_t left;
@@ -60,7 +66,8 @@ static inline bool cbor_map_more(const struct cbor_map *m)
 {
 	return m->left > 0;
 }
-/* The next key, its place in the order checked; the value is next in the reader and must be taken before the next key. */
+/* The next key, its place in the order checked; the value is next in the reader and must be taken
+ * before the next key. */
 int cbor_map_key(struct reader *r, struct cbor_map *m, struct span *ret_key) MUST_CHECK;
 
 /* Encoding. The caller gives map keys in their order. */

@@ -1,16 +1,17 @@
 /*
- * CID: the content identifiers that AT Protocol blesses (data model specification; DASL): version 1, codec dag-cbor (0x71) or
- * raw (0x55), SHA-256. 36 bytes in binary, 59 characters as text (multibase b, lower-case base32 without padding).
+ * CID: the content identifiers that AT Protocol blesses (data model specification; DASL): version
+ * 1, codec dag-cbor (0x71) or raw (0x55), SHA-256. 36 bytes in binary, 59 characters as text
+ * (multibase b, lower-case base32 without padding).
  */
 #pragma once
 
 #include "common/bytes.h"
 #include "common/sha256.h"
 
-#define CID_SIZE 36
+#define CID_SIZE      36
 #define CID_TEXT_SIZE 60 /* with its NUL */
-#define CID_DAG_CBOR 0x71
-#define CID_RAW 0x55
+#define CID_DAG_CBOR  0x71
+#define CID_RAW       0x55
 
 struct cid {
 	uint8_t codec;

@@ -1,7 +1,9 @@
 /*
- * What the stages say to each other: every message and its layout. Little-endian, fixed-width heads, then the bytes whose lengths
- * the head gives. Each *_encode has its *_decode beside it in message.c; a decoder refuses (-EBADMSG) a length beyond limits.h, a value out
- * of range, and, where it decodes a whole message, bytes that are left over. Spans in decoded structs borrow from the message.
+ * What the stages say to each other: every message and its layout. Little-endian, fixed-width
+ * heads, then the bytes whose lengths the head gives. Each *_encode has its *_decode beside it in
+ * message.c; a decoder refuses (-EBADMSG) a length beyond limits.h, a value out of range, and,
+ * where it decodes a whole message, bytes that are left over. Spans in decoded structs borrow from
+ * the message.
  *
  *      [ ingest ] --EVENTS--> [ validate ] --VERIFIED--> [ store ] --HEAD--> [ fanout ]
  *           <------ACKS------     | ^    <------ACKS-----
@@ -21,24 +23,24 @@
 #define MESSAGE_VERSION 1
 
 enum message_type {
-	MESSAGE_OPEN = 1,	/* upstream -> downstream, lane.h */
-	MESSAGE_READY = 2,	/* downstream -> upstream, lane.h */
-	MESSAGE_EVENTS = 3,	/* ingest -> validate: struct event, one or more */
-	MESSAGE_VERIFIED = 4,	/* validate -> store: struct verified, one or more */
-	MESSAGE_ACKS = 5,	/* store -> validate -> ingest: struct ack, one or more */
-	MESSAGE_LOOKUP = 6,	/* validate -> resolve: struct lookup, one */
-	MESSAGE_IDENTITY = 7,	/* resolve -> validate: struct identity, one */
-	MESSAGE_HEAD = 8,	/* store -> fanout: struct head */
-	MESSAGE_XRPC = 32,	/* fanout -> store, ingest: struct xrpc_request */
-	MESSAGE_XRPC_REPLY = 33, /* the answer: struct xrpc_reply */
-	MESSAGE_CHECK_HOST = 34, /* ingest -> resolve: u16 length, host ("name[:port]") */
+	MESSAGE_OPEN = 1,          /* upstream -> downstream, lane.h */
+	MESSAGE_READY = 2,         /* downstream -> upstream, lane.h */
+	MESSAGE_EVENTS = 3,        /* ingest -> validate: struct event, one or more */
+	MESSAGE_VERIFIED = 4,      /* validate -> store: struct verified, one or more */
+	MESSAGE_ACKS = 5,          /* store -> validate -> ingest: struct ack, one or more */
+	MESSAGE_LOOKUP = 6,        /* validate -> resolve: struct lookup, one */
+	MESSAGE_IDENTITY = 7,      /* resolve -> validate: struct identity, one */
+	MESSAGE_HEAD = 8,          /* store -> fanout: struct head */
+	MESSAGE_XRPC = 32,         /* fanout -> store, ingest: struct xrpc_request */
+	MESSAGE_XRPC_REPLY = 33,   /* the answer: struct xrpc_reply */
+	MESSAGE_CHECK_HOST = 34,   /* ingest -> resolve: u16 length, host ("name[:port]") */
 	MESSAGE_HOST_CHECKED = 35, /* the answer: struct host_check */
-	MESSAGE_LIST_HOSTS = 36, /* ingest -> resolve: u16 length, base URL of a relay; u16 length, cursor */
+	MESSAGE_LIST_HOSTS = 36,   /* ingest -> resolve: base URL of a relay, cursor; u16 + each */
 	MESSAGE_HOSTS_LISTED = 37, /* the answer: struct host_list */
-	MESSAGE_ACCOUNT_COUNTS = 38, /* ingest -> store: u32 count, u64 host ids */
+	MESSAGE_ACCOUNT_COUNTS = 38,   /* ingest -> store: u32 count, u64 host ids */
 	MESSAGE_ACCOUNTS_COUNTED = 39, /* the answer: u32 count, u64 counts, in the order asked */
-	MESSAGE_METRICS = 64,	/* ctl -> every stage, control pipe */
-	MESSAGE_METRICS_REPLY = 65, /* the answer: metrics in Prometheus' text format to the end of the message */
+	MESSAGE_METRICS = 64,          /* ctl -> every stage, control pipe */
+	MESSAGE_METRICS_REPLY = 65,    /* the answer: Prometheus' text to the end of the message */
 };
 
 /* Head of every message that is not on a lane: u8 version, u8 type. */
@@ -49,14 +51,15 @@ int message_get_type(struct reader *r, enum message_type *ret) MUST_CHECK;
 void message_put_text(struct buf *b, struct span s);
 int message_get_text(struct reader *r, size_t max, struct span *ret) MUST_CHECK;
 
-/* One frame as a host sent it. The ticket is ingest's number for it, rising on its lane within a session. */
+/* One frame as a host sent it. The ticket is ingest's number for it, rising on its lane within a
+ * session. */
 struct event {
 	uint64_t ticket;
 	uint64_t host_id;
 	uint32_t host_epoch;
 	uint64_t host_seq;
 	uint64_t received_usec; /* since 1970 */
-	struct span host;	/* formatted, host.h */
+	struct span host;       /* formatted, host.h */
 	struct span frame;
 };
 /* u64 ticket, u64 host_id, u32 host_epoch, u64 host_seq, u64 received, u16 + host, u32 + frame */
@@ -80,7 +83,7 @@ enum account_status {
 	ACCOUNT_TAKENDOWN = 4,
 	ACCOUNT_DELETED = 5,
 	ACCOUNT_DESYNCHRONIZED = 6, /* active may be true beside it */
-	ACCOUNT_THROTTLED = 7,	    /* the same */
+	ACCOUNT_THROTTLED = 7,      /* the same */
 };
 /* "takendown", ...; NULL for active and inactive. */
 const char *account_status_name(enum account_status s);
@@ -110,8 +113,9 @@ struct verified {
 	bool active;
 	enum account_status status;
 };
-/* u64 ticket, u64 host_id, u32 host_epoch, u64 host_seq, u64 received, u8 kind, u8 flags, u32 seq_offset, u8 seq_size, u16 + did,
- * u32 + frame; #commit and #sync: 13 rev, 13 since, 32 commit, 32 data, 32 prev_data (zeros where absent); #account: u8 status */
+/* u64 ticket, u64 host_id, u32 host_epoch, u64 host_seq, u64 received, u8 kind, u8 flags, u32
+ * seq_offset, u8 seq_size, u16 + did, u32 + frame; #commit and #sync: 13 rev, 13 since, 32 commit,
+ * 32 data, 32 prev_data (zeros where absent); #account: u8 status */
 void verified_encode(struct buf *b, const struct verified *v);
 int verified_decode(struct reader *r, struct verified *ret) MUST_CHECK;
 
@@ -123,7 +127,8 @@ struct ack {
 void ack_encode(struct buf *b, const struct ack *a);
 int ack_decode(struct reader *r, struct ack *ret) MUST_CHECK;
 
-/* Asks for an identity fetched at newer_than_usec or later; 0: whatever the cache has within its time to live. */
+/* Asks for an identity fetched at newer_than_usec or later; 0: whatever the cache has within its
+ * time to live. */
 struct lookup {
 	uint64_t newer_than_usec;
 	struct span did;
@@ -133,20 +138,20 @@ void lookup_encode(struct buf *b, const struct lookup *l);
 int lookup_decode(struct reader *r, struct lookup *ret) MUST_CHECK;
 
 enum identity_status {
-	IDENTITY_FOUND = 1,	  /* key and pds are there */
-	IDENTITY_NOT_FOUND = 2,	  /* the directory or host says 404, or the method is not supported */
+	IDENTITY_FOUND = 1,     /* key and pds are there */
+	IDENTITY_NOT_FOUND = 2, /* the directory or host says 404, or the method is not supported */
 	IDENTITY_TOMBSTONED = 3,  /* 410 */
-	IDENTITY_UNUSABLE = 4,	  /* a document without atproto key or PDS, or malformed */
+	IDENTITY_UNUSABLE = 4,    /* a document without atproto key or PDS, or malformed */
 	IDENTITY_UNAVAILABLE = 5, /* a passing failure; ask again later */
 };
 
 struct identity {
 	enum identity_status status;
-	uint64_t fetched_usec;	/* since 1970 */
+	uint64_t fetched_usec; /* since 1970 */
 	struct span did;
-	struct public_key key;	/* found only */
-	struct span pds;	/* found only: formatted host, host.h */
-	struct span handle;	/* may be empty */
+	struct public_key key; /* found only */
+	struct span pds;       /* found only: formatted host, host.h */
+	struct span handle;    /* may be empty */
 };
 /* u8 status, u64 fetched, u16 + did, u8 curve, 33 key, u16 + pds, u16 + handle */
 void identity_encode(struct buf *b, const struct identity *i);
@@ -154,18 +159,18 @@ int identity_decode(struct reader *r, struct identity *ret) MUST_CHECK;
 
 /* How far the log is real. */
 struct head {
-	uint64_t first_seq;	  /* oldest kept; next_seq when nothing is */
-	uint64_t next_seq;	  /* one after the newest */
-	uint64_t file_first_seq;  /* the file that holds, or will hold, the end: its name */
-	uint64_t file_end_bytes;  /* where the log ends in it */
-	uint64_t usec;		  /* since 1970 */
+	uint64_t first_seq;      /* oldest kept; next_seq when nothing is */
+	uint64_t next_seq;       /* one after the newest */
+	uint64_t file_first_seq; /* the file that holds, or will hold, the end: its name */
+	uint64_t file_end_bytes; /* where the log ends in it */
+	uint64_t usec;           /* since 1970 */
 };
 /* u64 each, in this order */
 void head_encode(struct buf *b, const struct head *h);
 int head_decode(struct reader *r, struct head *ret) MUST_CHECK;
 
 #define XRPC_PARAMS_MAX 8
-#define XRPC_PARAM_MAX 2048 /* bytes of one value; a DID has the longest */
+#define XRPC_PARAM_MAX  2048 /* bytes of one value; a DID has the longest */
 
 struct xrpc_param {
 	struct span name;
@@ -187,7 +192,7 @@ int xrpc_request_decode(struct reader *r, struct xrpc_request *ret) MUST_CHECK;
 struct span xrpc_param(const struct xrpc_request *q, const char *name);
 
 struct xrpc_reply {
-	uint16_t status; /* HTTP */
+	uint16_t status;  /* HTTP */
 	struct span body; /* JSON; may be empty */
 };
 /* u16 status, u32 + body */
@@ -197,9 +202,9 @@ int xrpc_reply_decode(struct reader *r, struct xrpc_reply *ret) MUST_CHECK;
 enum host_check_result {
 	HOST_IS_PDS = 1,
 	HOST_UNREACHABLE = 2,
-	HOST_NOT_PDS = 3,    /* it answers, but describeServer does not */
-	HOST_IS_RELAY = 4,   /* its Server header says atproto-relay: no loops */
-	HOST_FORBIDDEN = 5,  /* an address that the configuration does not allow */
+	HOST_NOT_PDS = 3,   /* it answers, but describeServer does not */
+	HOST_IS_RELAY = 4,  /* its Server header says atproto-relay: no loops */
+	HOST_FORBIDDEN = 5, /* an address that the configuration does not allow */
 };
 
 struct host_check {

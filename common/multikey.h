@@ -1,6 +1,7 @@
 /*
- * Public keys as DID documents write them (cryptography specification): Multikey and did:key (multibase z, multicodec, compressed
- * point), and the two legacy verification method types, whose multibase holds a bare point, compressed or not.
+ * Public keys as DID documents write them (cryptography specification): Multikey and did:key
+ * (multibase z, multicodec, compressed point), and the two legacy verification method types, whose
+ * multibase holds a bare point, compressed or not.
  *
  * Whether the point is on its curve is checked here, once: later users may rely on it.
  */
@@ -24,7 +25,8 @@ struct public_key {
 int multikey_parse(struct span text, struct public_key *ret) MUST_CHECK;
 /* "did:key:" and a Multikey. */
 int did_key_parse(struct span text, struct public_key *ret) MUST_CHECK;
-/* publicKeyMultibase of EcdsaSecp256k1VerificationKey2019 (K256) or EcdsaSecp256r1VerificationKey2019 (P256). */
+/* publicKeyMultibase of EcdsaSecp256k1VerificationKey2019 (K256) or
+ * EcdsaSecp256r1VerificationKey2019 (P256). */
 int legacy_key_parse(enum curve curve, struct span text, struct public_key *ret) MUST_CHECK;
 /* Appends the Multikey text. */
 void multikey_format(const struct public_key *key, struct buf *out);

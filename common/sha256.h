@@ -1,4 +1,5 @@
-/* SHA-256 through OpenSSL, its method fetched once and one context reused (a third of the cost of fetching each time). */
+/* SHA-256 through OpenSSL, its method fetched once and one context reused (a third of the cost of
+ * fetching each time). */
 #pragma once
 
 #include "common/bytes.h"

@@ -1,6 +1,7 @@
 /*
- * Identifier syntax of AT Protocol, each after its specification (DID, TID, NSID, record key, repository path, handle, datetime).
- * The functions look at every byte, allocate nothing, and never change case.
+ * Identifier syntax of AT Protocol, each after its specification (DID, TID, NSID, record key,
+ * repository path, handle, datetime). The functions look at every byte, allocate nothing, and never
+ * change case.
  */
 #pragma once
 
@@ -26,5 +27,6 @@ bool record_key_is_valid(struct span s);
 bool repo_path_is_valid(struct span s, struct span *ret_collection);
 bool handle_is_valid(struct span s);
 bool datetime_is_valid(struct span s);
-/* A DNS name of at least one label, lower case, as hosts are named here; see host.h for names with ports. */
+/* A DNS name of at least one label, lower case, as hosts are named here; see host.h for names with
+ * ports. */
 bool hostname_is_valid(struct span s);

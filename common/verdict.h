@@ -1,6 +1,7 @@
 /*
- * What we think of an event. Bad data is not an error of ours: it is a verdict, with a name (for logs, metrics and /rejects) and the
- * section of the specification that it rests on. The numbers go over pipes and never change their meaning.
+ * What we think of an event. Bad data is not an error of ours: it is a verdict, with a name (for
+ * logs, metrics and /rejects) and the section of the specification that it rests on. The numbers go
+ * over pipes and never change their meaning.
  */
 #pragma once
 
@@ -11,7 +12,7 @@ enum verdict {
 	/* the frame [event stream; sync] */
 	VERDICT_FRAME_TOO_LARGE = 1,
 	VERDICT_FRAME_BAD_CBOR = 2,
-	VERDICT_FRAME_BAD_FIELDS = 3, /* a required field is missing, or has the wrong type or syntax */
+	VERDICT_FRAME_BAD_FIELDS = 3, /* a field is missing, or of the wrong type or syntax */
 	VERDICT_BLOCKS_TOO_LARGE = 4,
 	VERDICT_TOO_MANY_OPS = 5,
 	VERDICT_RECORD_TOO_LARGE = 6,
@@ -21,10 +22,10 @@ enum verdict {
 	VERDICT_BAD_DID = 16,
 	VERDICT_IDENTITY_NOT_FOUND = 17,   /* 404 */
 	VERDICT_IDENTITY_TOMBSTONED = 18,  /* 410 */
-	VERDICT_IDENTITY_UNUSABLE = 19,	   /* no atproto key, or no PDS */
+	VERDICT_IDENTITY_UNUSABLE = 19,    /* no atproto key, or no PDS */
 	VERDICT_IDENTITY_UNAVAILABLE = 20, /* waited as long as configured */
-	VERDICT_WRONG_HOST = 21,	   /* not the account's PDS */
-	VERDICT_IDENTITY_UNCHANGED = 22,   /* #identity from another host, and the document did not change */
+	VERDICT_WRONG_HOST = 21,           /* not the account's PDS */
+	VERDICT_IDENTITY_UNCHANGED = 22,   /* #identity from another host, document unchanged */
 	/* blocks and commit object [repository] */
 	VERDICT_BAD_CAR = 32,
 	VERDICT_BLOCK_MISSING = 33,
@@ -53,5 +54,5 @@ struct verdict_info {
 
 /* Never NULL; numbers not in use give one named "unknown". */
 const struct verdict_info *verdict_info(enum verdict v);
-/* Duplicate and stale events are the ordinary result of replays: counted, not held against a host. */
+/* Duplicate and stale events are what replays bring: counted, not held against a host. */
 bool verdict_is_replay(enum verdict v);

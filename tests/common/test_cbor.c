@@ -404,7 +404,7 @@ static void transcode(struct reader *r, struct buf *out)
 	struct cbor_item item;
 
 	if (cbor_get(r, &item) < 0) {
-		CHECK(!"an item that was checked cannot be read");
+		test_fail(__FILE__, __LINE__, "an item that was checked cannot be read");
 		r->left = 0;
 		return;
 	}

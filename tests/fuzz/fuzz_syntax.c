@@ -31,7 +31,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	if (tid_is_valid(s)) {
 		uint8_t tid[TID_SIZE];
 
-		/* All but the clock's two characters, unless the top bit is set, which no time needs. */
+		/* All but the clock's two characters, unless the top bit is set, which no time
+		 * needs. */
 		tid_format(tid_usec(s), 0, tid);
 		assert(key && tid_is_valid(span_of(tid, TID_SIZE)));
 		assert(s.ptr[0] > 'b' || memcmp(tid, s.ptr, TID_SIZE - 2) == 0);
