@@ -19,8 +19,6 @@
 #include "ctl/exposition.h"
 #include "tests/test.h"
 
-#define WAIT_USEC    (60 * USEC_PER_SEC)
-#define ASK_USEC     (10 * USEC_PER_MSEC)
 #define SETTINGS_MAX 64
 #define MEMBERS      5
 #define FRAMES_MAX   MIB(1024)
@@ -37,60 +35,6 @@ struct group_test {
 	char *settings[SETTINGS_MAX];
 	size_t setting_count;
 };
-
-uint16_t free_port(void)
-{
-	struct sockaddr_in address = {.sin_family = AF_INET,
-				      .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
-	socklen_t size = sizeof(address);
-	int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-
-	if (fd < 0 || bind(fd, (struct sockaddr *)&address, size) < 0 ||
-	    getsockname(fd, (struct sockaddr *)&address, &size) < 0) {
-		printf("Bail out! no free port: %s\n", strerror(errno));
-		exit(1);
-	}
-	close(fd);
-	return ntohs(address.sin_port);
-}
-
-/* Waiting: the loop runs on, and the condition is asked every few milliseconds. */
-struct wait {
-	struct loop *loop;
-	struct loop_timer timer;
-	bool (*condition)(void *arg);
-	void *arg;
-	uint64_t until_usec;
-};
-
-static void ask(void *arg)
-{
-	struct wait *w = arg;
-
-	if (w->condition(w->arg))
-		loop_quit(w->loop, 1);
-	else if (loop_now_usec(w->loop) > w->until_usec)
-		loop_quit(w->loop, 0);
-	else
-		loop_timer_set(w->loop, &w->timer, ASK_USEC);
-}
-
-bool wait_until(struct loop *l, bool (*condition)(void *arg), void *arg, const char *what)
-{
-	struct wait w = {.loop = l,
-			 .condition = condition,
-			 .arg = arg,
-			 .until_usec = loop_now_usec(l) + WAIT_USEC};
-	bool held;
-
-	loop_timer_init(&w.timer, ask, &w);
-	loop_timer_set(l, &w.timer, 0);
-	held = loop_run(l) == 1;
-	loop_timer_cancel(l, &w.timer);
-	if (!held)
-		test_fail(__FILE__, __LINE__, "waited too long: %s", what);
-	return held;
-}
 
 /* One HTTP request with the loop going on meanwhile: a stage may need the test's own fakes for its
  * answer. */
@@ -277,6 +221,22 @@ static bool is_ready(void *arg)
 	return found;
 }
 
+/* fanout answers 503 until it has heard from store. */
+static void wait_healthy(struct group_test *g)
+{
+	uint64_t until_usec = loop_now_usec(g->loop) + WAIT_USEC;
+	struct buf body;
+
+	buf_init(&body, KIB(64));
+	while (group_get(g, "/_health", &body) != 200) {
+		if (loop_now_usec(g->loop) > until_usec) {
+			test_fail(__FILE__, __LINE__, "waited too long: the group is healthy");
+			break;
+		}
+	}
+	buf_release(&body);
+}
+
 void group_start(struct group_test *g)
 {
 	char path[PATH_MAX];
@@ -305,7 +265,8 @@ void group_start(struct group_test *g)
 		_exit(127);
 	}
 	close(fd);
-	wait_until(g->loop, is_ready, g, "the group is ready");
+	if (wait_until(g->loop, is_ready, g, "the group is ready") && g->pid)
+		wait_healthy(g);
 }
 
 struct ending {

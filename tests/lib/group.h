@@ -8,6 +8,7 @@
 #pragma once
 
 #include "common/loop.h"
+#include "tests/lib/wait.h"
 
 struct group_test;
 
@@ -28,12 +29,6 @@ int64_t group_metric(struct group_test *g, const char *member, const char *name,
 int group_get(struct group_test *g, const char *path, struct buf *body);
 /* POST of JSON. */
 int group_post(struct group_test *g, const char *path, const char *json, struct buf *body);
-
-/* Runs the loop until condition holds; false (and a failed check) if it does not within 60 seconds.
- */
-bool wait_until(struct loop *l, bool (*condition)(void *arg), void *arg, const char *what);
-/* A port of 127.0.0.1 that nobody has at the moment. */
-uint16_t free_port(void);
 
 /* A consumer: keeps every frame in order. */
 struct consumer {

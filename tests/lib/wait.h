@@ -1,0 +1,13 @@
+/*
+ * Waiting in a test: for a condition, never for a time, with everything on the test's loop going
+ * on.
+ */
+#pragma once
+
+#include "common/loop.h"
+
+/* Runs the loop until condition holds; false (and a failed check) if it does not within 60 seconds.
+ */
+bool wait_until(struct loop *l, bool (*condition)(void *arg), void *arg, const char *what);
+/* A port of 127.0.0.1 that nobody has at the moment. */
+uint16_t free_port(void);
