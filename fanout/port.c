@@ -34,6 +34,7 @@ struct port {
 	struct loop_io io;
 	struct loop_timer timer;
 	struct loop_timer check;
+	struct loop_task wake;
 };
 
 /* ---- what libmicrohttpd calls ---- */
@@ -128,6 +129,16 @@ static void on_ready(void *arg, uint32_t events)
 static void on_timer(void *arg)
 {
 	run(arg);
+}
+
+static void on_wake(void *arg)
+{
+	run(arg);
+}
+
+void port_wake(struct port *p)
+{
+	loop_task_queue(p->loop, &p->wake);
 }
 
 /* Whoever has taken too long finds its connection shut: libmicrohttpd sees its end and cleans up.
@@ -249,6 +260,7 @@ int port_open(struct fanout *f, struct memory *a, const char *address, uint16_t 
 	loop_io_init(&p->io, on_ready, p);
 	loop_timer_init(&p->timer, on_timer, p);
 	loop_timer_init(&p->check, on_check, p);
+	loop_task_init(&p->wake, on_wake, p);
 	/* The daemon takes the socket, whether it starts or not. */
 	p->daemon = start_daemon(p, fd);
 	if (!p->daemon) {
@@ -284,6 +296,7 @@ void port_close(struct port *p)
 	loop_io_remove(p->loop, &p->io);
 	loop_timer_cancel(p->loop, &p->timer);
 	loop_timer_cancel(p->loop, &p->check);
+	loop_task_cancel(p->loop, &p->wake);
 	MHD_stop_daemon(p->daemon);
 	free(p);
 }

@@ -24,6 +24,8 @@ struct port;
 int port_open(struct fanout *f, struct memory *a, const char *address, uint16_t number,
 	      struct port **ret) MUST_CHECK;
 uint16_t port_number(const struct port *p);
+/* A suspended connection was resumed: it goes on before the loop sleeps. */
+void port_wake(struct port *p);
 /* Takes no more connections; those there are go on. */
 void port_stop(struct port *p);
 /* No request may be waiting for a call any more. Takes NULL. */

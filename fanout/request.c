@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
+#include <strings.h>
 #include <sys/socket.h>
 
 #include <microhttpd.h>
@@ -14,6 +15,7 @@
 
 #include "fanout/fanout.h"
 #include "fanout/routes.h"
+#include "fanout/websocket.h"
 
 #define BODY_DISCARDED_MAX                                                                         \
 	KIB(64) /* read past LIMIT_XRPC_BODY, so that the client gets to read the refusal */
@@ -110,6 +112,7 @@ static void on_upgrade(void *cls, struct MHD_Connection *connection, void *con_c
 	else
 		log_error("consumer refused: %s", strerror(errno));
 	MHD_upgrade_action(handle, MHD_UPGRADE_ACTION_CLOSE);
+	port_wake(q->fanout->port);
 }
 
 void request_upgrade(struct request *q, const char *accept,
@@ -129,6 +132,30 @@ void request_upgrade(struct request *q, const char *accept,
 const char *request_header(const struct request *q, const char *name)
 {
 	return MHD_lookup_connection_value(q->connection, MHD_HEADER_KIND, name);
+}
+
+struct token_search {
+	const char *name, *token;
+	bool found;
+};
+
+static enum MHD_Result on_header(void *cls, enum MHD_ValueKind kind, const char *name,
+				 const char *value)
+{
+	struct token_search *s = cls;
+
+	(void)kind;
+	if (strcasecmp(name, s->name) == 0 && websocket_has_token(value, s->token))
+		s->found = true;
+	return MHD_YES;
+}
+
+bool request_has_token(const struct request *q, const char *name, const char *token)
+{
+	struct token_search s = {.name = name, .token = token};
+
+	MHD_get_connection_values(q->connection, MHD_HEADER_KIND, on_header, &s);
+	return s.found;
 }
 
 struct params {
@@ -305,4 +332,5 @@ void request_resume(struct request *q)
 	assert(q->waiting);
 	q->waiting = false;
 	MHD_resume_connection(q->connection);
+	port_wake(q->fanout->port);
 }

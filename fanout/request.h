@@ -46,6 +46,8 @@ int request_params(const struct request *q, const char *const *names, struct xrp
 		   size_t *ret_count) MUST_CHECK;
 /* A header's value, or NULL. Borrows until the answer. */
 const char *request_header(const struct request *q, const char *name);
+/* Whether a header that is a list, in one line or several, has this token. */
+bool request_has_token(const struct request *q, const char *name, const char *token);
 /* "address", of the other end of the connection. */
 void request_remote(const struct request *q, char *ret, size_t size);
 

@@ -27,8 +27,8 @@ static bool check_handshake(struct request *q)
 {
 	const char *version = request_header(q, "Sec-WebSocket-Version");
 
-	if (!websocket_has_token(request_header(q, "Upgrade"), "websocket") ||
-	    !websocket_has_token(request_header(q, "Connection"), "upgrade")) {
+	if (!request_has_token(q, "Upgrade", "websocket") ||
+	    !request_has_token(q, "Connection", "upgrade")) {
 		q->extra_name = "Upgrade";
 		q->extra_value = "websocket";
 		refuse(q, 426, "InvalidRequest", "This is a WebSocket stream.");
