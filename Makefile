@@ -80,7 +80,7 @@ $(eval $(call test_program,pipeline,ctl))
 
 # A fuzz target is one function, LLVMFuzzerTestOneInput. replay.c gives it a main that runs it over tests/corpus/NAME/; in the
 # variant "fuzz" libFuzzer does.
-$(B)/tests/fuzz/%: $(B)/obj/tests/fuzz/%.o $(if $(FUZZ_MAIN),,$(B)/obj/tests/fuzz/replay.o) $(testlib) $(B)/lib/validate.a $(B)/lib/resolve.a \
+$(B)/tests/fuzz/%: $(B)/obj/tests/fuzz/%.o $(if $(FUZZ_MAIN),,$(B)/obj/tests/fuzz/replay.o) $(B)/lib/validate.a $(B)/lib/resolve.a \
 		$(B)/lib/ingest.a $(B)/lib/common.a
 	$(call link,$^ $(FUZZ_MAIN))
 
