@@ -1,0 +1,573 @@
+#include "validate/mst.h"
+
+#include "common/car.h"
+#include "tests/lib/json.h"
+#include "tests/lib/tree.h"
+#include "tests/test.h"
+
+#define LEAF        "bafyreie5cvv4h45feadgeuwhbcutmh6t2ceseocckahdoe6uat64zmz454"
+#define RECORDS_MAX 4096
+
+/* A set of keys, all with one value, and its tree. */
+struct model {
+	size_t count;
+	struct tree_record records[RECORDS_MAX];
+	struct tree_node *root;
+};
+
+static struct cid leaf;
+static uint8_t leaf_binary[CID_SIZE];
+
+__attribute__((constructor)) static void make_leaf(void)
+{
+	if (cid_parse(SPAN_LITERAL(LEAF), &leaf) == 0)
+		cid_encode(&leaf, leaf_binary);
+}
+
+static struct span leaf_value(void)
+{
+	return span_of(leaf_binary, CID_SIZE);
+}
+
+/* Borrows the key. */
+static void model_put(struct model *m, const char *key)
+{
+	size_t at = 0;
+
+	while (at < m->count && span_compare(m->records[at].path, span_str(key)) < 0)
+		at++;
+	if (at < m->count && span_is(m->records[at].path, key))
+		return;
+	memmove(&m->records[at + 1], &m->records[at], (m->count - at) * sizeof(m->records[0]));
+	m->records[at] = (struct tree_record){span_str(key), leaf, tree_height(span_str(key))};
+	m->count++;
+}
+
+static void model_remove(struct model *m, const char *key)
+{
+	for (size_t i = 0; i < m->count; i++)
+		if (span_is(m->records[i].path, key)) {
+			m->count--;
+			memmove(&m->records[i], &m->records[i + 1],
+				(m->count - i) * sizeof(m->records[0]));
+			return;
+		}
+}
+
+static void model_make(struct model *m)
+{
+	tree_free(m->root);
+	m->root = tree_make(m->records, m->count);
+}
+
+/* Nodes as an archive; of all, or of the marked ones. */
+struct archive {
+	struct buf car;
+	bool all;
+};
+
+static void put_node(void *arg, struct tree_node *n)
+{
+	struct archive *a = arg;
+
+	if (a->all || n->marked)
+		car_put_block(&a->car, &n->cid, buf_span(&n->block));
+}
+
+static void put_nodes(struct tree_node *root, bool all, struct buf *car)
+{
+	struct archive a = {.all = all};
+
+	buf_init(&a.car, MIB(16));
+	car_put_header(&a.car, &root->cid);
+	tree_walk(root, put_node, &a);
+	*car = a.car;
+}
+
+struct loaded {
+	struct buf car;
+	struct blocks blocks;
+	struct mst *mst;
+};
+
+static enum verdict load(struct loaded *l, struct tree_node *root, bool all)
+{
+	put_nodes(root, all, &l->car);
+	blocks_init(&l->blocks);
+	l->mst = mst_new();
+	CHECK_INT(blocks_load(&l->blocks, buf_span(&l->car)), VERDICT_ACCEPTED);
+	return mst_load(l->mst, &l->blocks, &root->cid);
+}
+
+static void unload(struct loaded *l)
+{
+	buf_release(&l->car);
+	blocks_release(&l->blocks);
+	mst_free(l->mst);
+}
+
+static bool has_root(struct mst *m, const struct cid *want)
+{
+	struct cid got;
+
+	mst_root(m, &got);
+	return cid_equal(&got, want);
+}
+
+TEST(known_roots)
+{
+	static const struct {
+		const char *key, *root;
+	} cases[] = {
+		{"com.example.record/3jqfcqzm3fo2j",
+		 "bafyreibj4lsc3aqnrvphp5xmrnfoorvru4wynt6lwidqbm2623a6tatzdu"},
+		{"com.example.record/3jqfcqzm3fx2j",
+		 "bafyreih7wfei65pxzhauoibu3ls7jgmkju4bspy4t2ha2qdjnzqvoy33ai"},
+	};
+	struct tree_node *empty = tree_make(NULL, 0);
+	struct loaded l;
+	char text[CID_TEXT_SIZE];
+	struct cid got;
+
+	CHECK_INT(load(&l, empty, true), VERDICT_ACCEPTED);
+	CHECK(has_root(l.mst, &mst_empty_root));
+	CHECK(cid_equal(&empty->cid, &mst_empty_root));
+	CHECK_STR(cid_format(&mst_empty_root, text),
+		  "bafyreie5737gdxlw5i64vzichcalba3z2v5n6icifvx5xytvske7mr3hpm");
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		CHECK_INT(mst_insert(l.mst, span_str(cases[i].key), leaf_value()),
+			  VERDICT_ACCEPTED);
+		mst_root(l.mst, &got);
+		CHECK_STR(cid_format(&got, text), cases[i].root);
+		CHECK_INT(mst_remove(l.mst, span_str(cases[i].key)), VERDICT_ACCEPTED);
+		CHECK(has_root(l.mst, &mst_empty_root));
+	}
+	unload(&l);
+	tree_free(empty);
+}
+
+/* Of the empty tree and of a tree that was not sent. */
+TEST(a_root_without_its_block)
+{
+	struct tree_node *empty = tree_make(NULL, 0);
+	static struct model m;
+	struct span value;
+	struct loaded l;
+
+	CHECK_INT(load(&l, empty, false), VERDICT_ACCEPTED);
+	CHECK_INT(mst_find(l.mst, SPAN_LITERAL("a"), &value), VERDICT_ACCEPTED);
+	CHECK_INT(value.len, 0);
+	CHECK(has_root(l.mst, &mst_empty_root));
+	unload(&l);
+	model_put(&m, "a");
+	model_make(&m);
+	CHECK_INT(load(&l, m.root, false), VERDICT_ACCEPTED);
+	CHECK_INT(mst_find(l.mst, SPAN_LITERAL("a"), &value), VERDICT_BLOCK_MISSING);
+	CHECK(has_root(l.mst, &m.root->cid));
+	CHECK_INT(mst_insert(l.mst, SPAN_LITERAL("b"), leaf_value()), VERDICT_BLOCK_MISSING);
+	CHECK_INT(mst_remove(l.mst, SPAN_LITERAL("a")), VERDICT_BLOCK_MISSING);
+	CHECK_INT(mst_replace(l.mst, SPAN_LITERAL("a"), leaf_value()), VERDICT_BLOCK_MISSING);
+	unload(&l);
+	tree_free(empty);
+	tree_free(m.root);
+}
+
+/* Every change of a whole tree leads to the tree that is made from the changed keys. */
+TEST(random_changes)
+{
+	static char keys[1000][32];
+	static struct model m;
+	struct loaded l;
+
+	for (size_t i = 0; i < ARRAY_SIZE(keys); i++)
+		snprintf(keys[i], sizeof(keys[i]), "com.example.record/%zu", i);
+	for (unsigned round = 0; round < 12; round++) {
+		size_t paths = round < 4 ? 10 : round < 8 ? 100 : ARRAY_SIZE(keys);
+
+		for (size_t i = 0; i < paths / 2; i++)
+			model_put(&m, keys[test_random() % paths]);
+		model_make(&m);
+		CHECK_INT(load(&l, m.root, true), VERDICT_ACCEPTED);
+		for (unsigned i = 0; i < 60; i++) {
+			const char *key = keys[test_random() % paths];
+			struct span value;
+			enum verdict v;
+
+			CHECK_INT(mst_find(l.mst, span_str(key), &value), VERDICT_ACCEPTED);
+			CHECK(value.len == 0 || span_equal(value, leaf_value()));
+			if (value.len > 0) {
+				CHECK_INT(mst_replace(l.mst, span_str(key), leaf_value()),
+					  VERDICT_ACCEPTED);
+				v = mst_remove(l.mst, span_str(key));
+				model_remove(&m, key);
+			} else {
+				v = mst_insert(l.mst, span_str(key), leaf_value());
+				model_put(&m, key);
+			}
+			CHECK_INT(v, VERDICT_ACCEPTED);
+			model_make(&m);
+			CHECK(has_root(l.mst, &m.root->cid));
+		}
+		unload(&l);
+		for (size_t i = 0; i < ARRAY_SIZE(keys); i++)
+			model_remove(&m, keys[i]);
+	}
+	tree_free(m.root);
+}
+
+TEST(what_is_there_cannot_be_inserted_and_what_is_not_cannot_be_removed)
+{
+	static struct model m;
+	struct loaded l;
+
+	for (char c = 'a'; c < 'z'; c++) {
+		static char keys[26][2];
+
+		keys[c - 'a'][0] = c;
+		model_put(&m, keys[c - 'a']);
+	}
+	model_make(&m);
+	for (size_t i = 0; i < m.count; i++) {
+		CHECK_INT(load(&l, m.root, true), VERDICT_ACCEPTED);
+		CHECK_INT(mst_insert(l.mst, m.records[i].path, leaf_value()),
+			  VERDICT_INVERSION_FAILED);
+		unload(&l);
+	}
+	CHECK_INT(load(&l, m.root, true), VERDICT_ACCEPTED);
+	CHECK_INT(mst_remove(l.mst, SPAN_LITERAL("aa")), VERDICT_INVERSION_FAILED);
+	unload(&l);
+	CHECK_INT(load(&l, m.root, true), VERDICT_ACCEPTED);
+	CHECK_INT(mst_replace(l.mst, SPAN_LITERAL("aa"), leaf_value()), VERDICT_INVERSION_FAILED);
+	unload(&l);
+	tree_free(m.root);
+}
+
+/* The interop proofs. */
+
+static void put_keys(struct model *m, const json_t *keys, bool remove)
+{
+	for (size_t i = 0; i < json_array_size(keys); i++) {
+		const char *key = json_string_value(json_array_get(keys, i));
+
+		if (remove)
+			model_remove(m, key);
+		else
+			model_put(m, key);
+	}
+}
+
+static void check_root(struct model *m, const json_t *fixture, const char *member)
+{
+	struct cid want;
+
+	model_make(m);
+	json_get_cid(json_object_get(fixture, member), &want);
+	CHECK(cid_equal(&m->root->cid, &want));
+}
+
+struct proof {
+	const json_t *cids;
+	size_t left_out; /* of cids: this one; none if it is past the end */
+	size_t marked;
+};
+
+static void mark_proven(void *arg, struct tree_node *n)
+{
+	struct proof *p = arg;
+	struct cid cid;
+
+	n->marked = false;
+	for (size_t i = 0; i < json_array_size(p->cids); i++) {
+		json_get_cid(json_array_get(p->cids, i), &cid);
+		n->marked |= i != p->left_out && cid_equal(&cid, &n->cid);
+	}
+	p->marked += n->marked;
+}
+
+/* Undoes the fixture's changes in what the proof gives of its tree. */
+static enum verdict invert(const json_t *fixture, struct tree_node *root)
+{
+	const json_t *adds = json_object_get(fixture, "adds");
+	const json_t *dels = json_object_get(fixture, "dels");
+	enum verdict v;
+	struct cid want;
+	struct loaded l;
+
+	json_get_cid(json_object_get(fixture, "rootBeforeCommit"), &want);
+	v = load(&l, root, false);
+	for (size_t i = 0; v == VERDICT_ACCEPTED && i < json_array_size(adds); i++)
+		v = mst_remove(l.mst, span_str(json_string_value(json_array_get(adds, i))));
+	for (size_t i = 0; v == VERDICT_ACCEPTED && i < json_array_size(dels); i++)
+		v = mst_insert(l.mst, span_str(json_string_value(json_array_get(dels, i))),
+			       leaf_value());
+	if (v == VERDICT_ACCEPTED && !has_root(l.mst, &want))
+		v = VERDICT_INVERSION_FAILED;
+	unload(&l);
+	return v;
+}
+
+static void check_proof(const json_t *fixture)
+{
+	const json_t *cids = json_object_get(fixture, "blocksInProof");
+	const char *comment = json_get_text(fixture, "comment");
+	size_t failures = 0, count = json_array_size(cids);
+	static struct model m;
+
+	m.count = 0;
+	put_keys(&m, json_object_get(fixture, "keys"), false);
+	check_root(&m, fixture, "rootBeforeCommit");
+	put_keys(&m, json_object_get(fixture, "adds"), false);
+	put_keys(&m, json_object_get(fixture, "dels"), true);
+	check_root(&m, fixture, "rootAfterCommit");
+	for (size_t left_out = 0; left_out <= count; left_out++) {
+		struct proof p = {.cids = cids, .left_out = left_out};
+
+		tree_walk(m.root, mark_proven, &p);
+		if (left_out == count)
+			CHECK_INT(invert(fixture, m.root), VERDICT_ACCEPTED);
+		else
+			failures += invert(fixture, m.root) == VERDICT_BLOCK_MISSING;
+	}
+	/* In this one nothing but the root is needed. */
+	CHECK_INT(failures, strstr(comment, "add on edge") ? 1 : count);
+	tree_free(m.root);
+	m.root = NULL;
+}
+
+TEST(interop_proofs)
+{
+	json_t *all;
+
+	if (!test_vectors())
+		SKIP("no interop files");
+	all = json_vectors("interop/firehose/commit-proof-fixtures.json");
+	CHECK_INT(json_array_size(all), 6);
+	for (size_t i = 0; i < json_array_size(all); i++)
+		check_proof(json_array_get(all, i));
+	json_decref(all);
+}
+
+/* Trees that break a rule: nodes written by hand, loaded from the last one. */
+
+struct forge {
+	struct buf car;
+	struct cid last;
+};
+
+static void forge_begin(struct forge *f)
+{
+	buf_init(&f->car, MIB(16));
+	car_put_header(&f->car, &leaf);
+}
+
+static struct cid forge_node(struct forge *f, const struct cid *left,
+			     const struct tree_entry *entries, size_t count)
+{
+	struct buf block;
+
+	buf_init(&block, MIB(1));
+	tree_encode_node(&block, left, entries, count);
+	cid_of_block(buf_span(&block), &f->last);
+	car_put_block(&f->car, &f->last, buf_span(&block));
+	buf_release(&block);
+	return f->last;
+}
+
+static enum verdict forge_load(struct forge *f)
+{
+	struct blocks blocks;
+	struct mst *m = mst_new();
+	enum verdict v;
+
+	blocks_init(&blocks);
+	CHECK_INT(blocks_load(&blocks, buf_span(&f->car)), VERDICT_ACCEPTED);
+	v = mst_load(m, &blocks, &f->last);
+	blocks_release(&blocks);
+	mst_free(m);
+	buf_release(&f->car);
+	return v;
+}
+
+/* A key of this height that begins so. */
+static const char *find_key(const char *prefix, unsigned height)
+{
+	static char keys[64][64];
+	static unsigned next;
+	char *key = keys[next++ % ARRAY_SIZE(keys)];
+
+	for (unsigned i = 0;; i++) {
+		snprintf(key, sizeof(keys[0]), "%s%u", prefix, i);
+		if (tree_height(span_str(key)) == height)
+			return key;
+	}
+}
+
+static struct tree_entry entry(const char *key, const struct cid *right)
+{
+	return (struct tree_entry){.suffix = span_str(key), .value = leaf, .right = right};
+}
+
+TEST(a_child_is_one_lower)
+{
+	static const struct {
+		int height; /* of the key in the child; -1: a key-less child with a stub below */
+		enum verdict want;
+	} cases[] = {
+		{2, VERDICT_ACCEPTED},     {1, VERDICT_MST_BAD_NODE}, {0, VERDICT_MST_BAD_NODE},
+		{3, VERDICT_MST_BAD_NODE}, {4, VERDICT_MST_BAD_NODE}, {-1, VERDICT_ACCEPTED},
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++)
+		for (unsigned side = 0; side < 2; side++) {
+			struct tree_entry e;
+			struct cid child;
+			struct forge f;
+
+			forge_begin(&f);
+			if (cases[i].height >= 0) {
+				e = entry(find_key(side ? "z" : "a", (unsigned)cases[i].height),
+					  NULL);
+				child = forge_node(&f, NULL, &e, 1);
+			} else {
+				child = forge_node(&f, &leaf, NULL, 0);
+			}
+			e = entry(find_key("m", 3), side ? &child : NULL);
+			forge_node(&f, side ? NULL : &child, &e, 1);
+			CHECK_INT(forge_load(&f), cases[i].want);
+		}
+}
+
+TEST(keys_ascend_over_the_whole_tree)
+{
+	static const struct {
+		const char *left, *root, *right;
+		enum verdict want;
+	} cases[] = {
+		{"a", "m", "z", VERDICT_ACCEPTED},
+		{"n", "m", "z", VERDICT_MST_BAD_NODE},
+		{"a", "m", "l", VERDICT_MST_BAD_NODE},
+		{"a", "m", "a", VERDICT_MST_BAD_NODE},
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		struct cid left, right;
+		struct tree_entry e;
+		struct forge f;
+
+		forge_begin(&f);
+		e = entry(find_key(cases[i].left, 0), NULL);
+		left = forge_node(&f, NULL, &e, 1);
+		e = entry(find_key(cases[i].right, 0), NULL);
+		right = forge_node(&f, NULL, &e, 1);
+		e = entry(find_key(cases[i].root, 1), &right);
+		forge_node(&f, &left, &e, 1);
+		CHECK_INT(forge_load(&f), cases[i].want);
+	}
+}
+
+TEST(nodes_without_keys)
+{
+	struct cid bottom, middle;
+	struct tree_entry e;
+	struct forge f;
+
+	/* a root that only leads down */
+	forge_begin(&f);
+	e = entry(find_key("a", 0), NULL);
+	bottom = forge_node(&f, NULL, &e, 1);
+	forge_node(&f, &bottom, NULL, 0);
+	CHECK_INT(forge_load(&f), VERDICT_MST_BAD_NODE);
+	/* one that bridges a height */
+	forge_begin(&f);
+	e = entry(find_key("a", 0), NULL);
+	bottom = forge_node(&f, NULL, &e, 1);
+	middle = forge_node(&f, &bottom, NULL, 0);
+	e = entry(find_key("m", 2), NULL);
+	forge_node(&f, &middle, &e, 1);
+	CHECK_INT(forge_load(&f), VERDICT_ACCEPTED);
+	/* an empty one below a root */
+	forge_begin(&f);
+	bottom = forge_node(&f, NULL, NULL, 0);
+	e = entry(find_key("m", 1), NULL);
+	forge_node(&f, &bottom, &e, 1);
+	CHECK_INT(forge_load(&f), VERDICT_MST_BAD_NODE);
+	/* one that leads to an empty one */
+	forge_begin(&f);
+	bottom = forge_node(&f, NULL, NULL, 0);
+	middle = forge_node(&f, &bottom, NULL, 0);
+	e = entry(find_key("m", 2), NULL);
+	forge_node(&f, &middle, &e, 1);
+	CHECK_INT(forge_load(&f), VERDICT_MST_BAD_NODE);
+	/* anything below height 0, seen or not */
+	forge_begin(&f);
+	e = entry(find_key("m", 0), &leaf);
+	forge_node(&f, NULL, &e, 1);
+	CHECK_INT(forge_load(&f), VERDICT_MST_BAD_NODE);
+	forge_begin(&f);
+	e = entry(find_key("m", 0), NULL);
+	forge_node(&f, &leaf, &e, 1);
+	CHECK_INT(forge_load(&f), VERDICT_MST_BAD_NODE);
+	forge_begin(&f);
+	bottom = forge_node(&f, &leaf, NULL, 0);
+	e = entry(find_key("m", 1), NULL);
+	forge_node(&f, &bottom, &e, 1);
+	CHECK_INT(forge_load(&f), VERDICT_MST_BAD_NODE);
+}
+
+/* One chain of nodes without keys, hung below every key of a wide node: 8,192 times five blocks
+ * to look at, were it not refused at the second. */
+TEST(no_node_is_taken_twice)
+{
+	enum { WIDTH = 200, CHAIN = 4 };
+	static char keys[WIDTH][64];
+	static struct tree_entry entries[WIDTH];
+	unsigned count = 0;
+	struct cid chain;
+	struct forge f;
+
+	forge_begin(&f);
+	chain = leaf;
+	for (unsigned i = 0; i < CHAIN; i++)
+		chain = forge_node(&f, &chain, NULL, 0);
+	for (unsigned i = 0; count < WIDTH; i++) {
+		snprintf(keys[count], sizeof(keys[0]), "%08u", i);
+		if (tree_height(span_str(keys[count])) != CHAIN + 1)
+			continue;
+		for (size_t p = 0; count > 0 && keys[count][p] == keys[count - 1][p]; p++)
+			entries[count].prefix = p + 1;
+		entries[count].suffix = span_str(keys[count] + entries[count].prefix);
+		entries[count].value = leaf;
+		entries[count].right = count == 10 || count == 20 ? &chain : NULL;
+		count++;
+	}
+	forge_node(&f, NULL, entries, WIDTH);
+	CHECK_INT(forge_load(&f), VERDICT_MST_BAD_NODE);
+	forge_begin(&f);
+	chain = leaf;
+	for (unsigned i = 0; i < CHAIN; i++)
+		chain = forge_node(&f, &chain, NULL, 0);
+	entries[20].right = NULL;
+	forge_node(&f, NULL, entries, WIDTH);
+	CHECK_INT(forge_load(&f), VERDICT_ACCEPTED);
+}
+
+TEST(a_node_that_does_not_hash)
+{
+	static struct model m;
+	struct blocks blocks;
+	struct mst *mst = mst_new();
+	struct buf car;
+
+	model_put(&m, "a");
+	model_put(&m, "b");
+	model_make(&m);
+	put_nodes(m.root, true, &car);
+	car.ptr[car.len - 1] ^= 1;
+	blocks_init(&blocks);
+	CHECK_INT(blocks_load(&blocks, buf_span(&car)), VERDICT_ACCEPTED);
+	CHECK_INT(mst_load(mst, &blocks, &m.root->cid), VERDICT_BLOCK_HASH);
+	blocks_release(&blocks);
+	mst_free(mst);
+	buf_release(&car);
+	tree_free(m.root);
+}
