@@ -169,11 +169,11 @@ struct config {
 
 /* Names in the environment that begin like ours and are no keys. */
 static const char *const other_variables[] = {
-	"STANDPIPE_VECTORS", /* where the tests find the interoperability vectors */
+	"STANDPIPE_BUILD",   /* where the tests find the programs, */
+	"STANDPIPE_VECTORS", /* and the interoperability vectors */
 };
 
-static int fail(char *ret_error, size_t size, const char *format, ...) PRINTF(3, 4);
-static int fail(char *ret_error, size_t size, const char *format, ...)
+int config_fail(char *ret_error, size_t size, const char *format, ...)
 {
 	va_list args;
 
@@ -373,19 +373,20 @@ static int set_value(struct config *c, const struct key *k, const char *text, ch
 	uint64_t n;
 
 	if (!is_printable(text))
-		return fail(ret_error, size, "the value has a control character");
+		return config_fail(ret_error, size, "the value has a control character");
 	if (!parse_typed(k->type, text, &n))
-		return fail(ret_error, size, "\"%s\" %s", text, types[k->type].is_wrong);
+		return config_fail(ret_error, size, "\"%s\" %s", text, types[k->type].is_wrong);
 	if (!is_within(k, n) && k->type == CONFIG_TEXT)
-		return fail(ret_error, size, "a text of %s to %s bytes is needed, not of %ju",
-			    k->minimum, k->maximum, (uintmax_t)n);
+		return config_fail(ret_error, size,
+				   "a text of %s to %s bytes is needed, not of %ju", k->minimum,
+				   k->maximum, (uintmax_t)n);
 	if (!is_within(k, n))
-		return fail(ret_error, size, "\"%s\" is not within %s to %s", text, k->minimum,
-			    k->maximum);
+		return config_fail(ret_error, size, "\"%s\" is not within %s to %s", text,
+				   k->minimum, k->maximum);
 	if (k->rule)
 		wrong = k->rule(text);
 	if (wrong)
-		return fail(ret_error, size, "\"%s\" %s", text, wrong);
+		return config_fail(ret_error, size, "\"%s\" %s", text, wrong);
 	free(v->text);
 	v->text = xstrdup(text);
 	v->number = n;
@@ -449,7 +450,7 @@ static void fail_line(struct file *f, const char *reason)
 	if (f->failed)
 		return;
 	f->failed = true;
-	fail(f->ret_error, f->size, "%s:%u: %s", f->path, f->number, reason);
+	config_fail(f->ret_error, f->size, "%s:%u: %s", f->path, f->number, reason);
 }
 
 /* Gives the parser its lines, and counts them: the library as Debian builds it does not tell its
@@ -481,13 +482,13 @@ static int take_entry(void *arg, const char *section, const char *name, const ch
 	int error = -EINVAL;
 
 	if (!*section)
-		fail(reason, sizeof(reason), "stands before any section");
+		config_fail(reason, sizeof(reason), "stands before any section");
 	else if (!is_section(span_str(section)))
-		fail(reason, sizeof(reason), "unknown section");
+		config_fail(reason, sizeof(reason), "unknown section");
 	else if (!k)
-		fail(reason, sizeof(reason), "unknown key");
+		config_fail(reason, sizeof(reason), "unknown key");
 	else if (f->config->values[k - keys].in_file)
-		fail(reason, sizeof(reason), "given twice");
+		config_fail(reason, sizeof(reason), "given twice");
 	else
 		error = set_value(f->config, k, value, reason, sizeof(reason));
 	if (error) {
@@ -520,7 +521,7 @@ int config_read_file(struct config *c, const char *path, char *ret_error, size_t
 	f.stream = fopen(path, "re");
 	if (!f.stream) {
 		error = -errno;
-		fail(ret_error, size, "%s: %s", path, strerror(errno));
+		config_fail(ret_error, size, "%s: %s", path, strerror(errno));
 		return error;
 	}
 	for (size_t i = 0; i < ARRAY_SIZE(keys); i++)
@@ -530,7 +531,7 @@ int config_read_file(struct config *c, const char *path, char *ret_error, size_t
 		fail_line(&f, "neither a [section], nor key = value, nor a comment");
 	if (!f.failed && ferror(f.stream)) {
 		error = -EIO;
-		fail(ret_error, size, "%s: cannot be read", path);
+		config_fail(ret_error, size, "%s: cannot be read", path);
 	}
 	fclose(f.stream);
 	free(f.line);
@@ -572,7 +573,8 @@ static int set_variable(struct config *c, const char *variable, char *ret_error,
 		if (is_variable_of(&keys[i], name))
 			error = set_value(c, &keys[i], equals + 1, reason, sizeof(reason));
 	if (error)
-		fail(ret_error, size, "%.*s: %s", (int)name.len, (const char *)name.ptr, reason);
+		config_fail(ret_error, size, "%.*s: %s", (int)name.len, (const char *)name.ptr,
+			    reason);
 	return error;
 }
 
@@ -595,7 +597,8 @@ int config_set(struct config *c, const char *assignment, char *ret_error, size_t
 	int error = -EINVAL;
 
 	if (!equals || !dot || dot > equals)
-		return fail(ret_error, size, "%s: not of the form section.key=value", assignment);
+		return config_fail(ret_error, size, "%s: not of the form section.key=value",
+				   assignment);
 	section = span_of(assignment, (size_t)(dot - assignment));
 	if ((size_t)(equals - dot) <= sizeof(name))
 		memcpy(name, dot + 1, (size_t)(equals - dot - 1));
@@ -603,10 +606,11 @@ int config_set(struct config *c, const char *assignment, char *ret_error, size_t
 	if (k)
 		error = set_value(c, k, equals + 1, reason, sizeof(reason));
 	else
-		fail(reason, sizeof(reason),
-		     is_section(section) ? "unknown key" : "unknown section");
+		config_fail(reason, sizeof(reason),
+			    is_section(section) ? "unknown key" : "unknown section");
 	if (error)
-		fail(ret_error, size, "%.*s: %s", (int)(equals - assignment), assignment, reason);
+		config_fail(ret_error, size, "%.*s: %s", (int)(equals - assignment), assignment,
+			    reason);
 	return error;
 }
 
@@ -617,7 +621,7 @@ static int check_order(const struct config *c, const char *smaller, const char *
 {
 	if (config_time(c, smaller) <= config_time(c, larger))
 		return 0;
-	return fail(ret_error, size, "%s is longer than %s", smaller, larger);
+	return config_fail(ret_error, size, "%s is longer than %s", smaller, larger);
 }
 
 int config_check(const struct config *c, char *ret_error, size_t size)
@@ -630,7 +634,8 @@ int config_check(const struct config *c, char *ret_error, size_t size)
 		error = check_order(c, "ingest.ping_interval", "ingest.read_timeout", ret_error,
 				    size);
 	if (!error && *ca_file && access(ca_file, R_OK) < 0)
-		error = fail(ret_error, size, "network.ca_file: %s: %s", ca_file, strerror(errno));
+		error = config_fail(ret_error, size, "network.ca_file: %s: %s", ca_file,
+				    strerror(errno));
 	return error;
 }
 

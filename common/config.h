@@ -33,6 +33,9 @@ int config_set(struct config *c, const char *assignment, char *ret_error, size_t
  * read. -EINVAL. */
 int config_check(const struct config *c, char *ret_error, size_t size) MUST_CHECK;
 
+/* Writes the reason why something in the configuration is refused, and gives -EINVAL. */
+int config_fail(char *ret_error, size_t size, const char *format, ...) PRINTF(3, 4);
+
 /* key: "ingest.window". */
 const char *config_text(const struct config *c, const char *key);
 uint64_t config_number(const struct config *c, const char *key);

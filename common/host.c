@@ -3,7 +3,6 @@
 #include <arpa/inet.h>
 #include <errno.h>
 #include <netinet/in.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <strings.h>
@@ -327,17 +326,6 @@ struct host_policy {
 	size_t entry_count;
 };
 
-static int fail(char *ret_error, size_t size, const char *format, ...) PRINTF(3, 4);
-static int fail(char *ret_error, size_t size, const char *format, ...)
-{
-	va_list args;
-
-	va_start(args, format);
-	vsnprintf(ret_error, size, format, args);
-	va_end(args);
-	return -EINVAL;
-}
-
 static int read_list(const struct config *c, const char *key, struct pattern_list *list,
 		     char *ret_error, size_t size)
 {
@@ -349,8 +337,8 @@ static int read_list(const struct config *c, const char *key, struct pattern_lis
 		list->patterns = xrealloc(list->patterns,
 					  (list->count + 1) * sizeof(*list->patterns));
 		if (pattern_parse(word, &list->patterns[list->count]) < 0)
-			return fail(ret_error, size, "%s: \"%.*s\" is no pattern of hosts", key,
-				    (int)word.len, (const char *)word.ptr);
+			return config_fail(ret_error, size, "%s: \"%.*s\" is no pattern of hosts",
+					   key, (int)word.len, (const char *)word.ptr);
 		list->count++;
 	}
 	return 0;
@@ -423,13 +411,15 @@ static int read_hosts_file(struct host_policy *p, const char *path, char *ret_er
 	int error = 0;
 
 	if (!f)
-		return fail(ret_error, size, "network.hosts_file: %s: %s", path, strerror(errno));
+		return config_fail(ret_error, size, "network.hosts_file: %s: %s", path,
+				   strerror(errno));
 	for (errno = 0; !wrong && getline(&line, &line_size, f) >= 0; number++)
 		wrong = read_hosts_line(p, line);
 	if (wrong)
-		error = fail(ret_error, size, "%s:%u: %s", path, number, wrong);
+		error = config_fail(ret_error, size, "%s:%u: %s", path, number, wrong);
 	else if (ferror(f))
-		error = fail(ret_error, size, "network.hosts_file: %s: %s", path, strerror(errno));
+		error = config_fail(ret_error, size, "network.hosts_file: %s: %s", path,
+				    strerror(errno));
 	free(line);
 	fclose(f);
 	if (p->entry_count)

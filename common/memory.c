@@ -2,6 +2,7 @@
 
 #include <inttypes.h>
 #include <malloc.h>
+#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
@@ -126,6 +127,23 @@ static int64_t get_reading(void *arg)
 	return *(const int64_t *)arg;
 }
 
+static const struct {
+	const char *name, *help;
+	size_t offset; /* of the reading in struct memory */
+} gauges[] = {
+	{"relay_process_pss_bytes",
+	 "Resident memory of the process, pages it shares counted in part.",
+	 offsetof(struct memory, pss)},
+	{"relay_process_anonymous_bytes", "Resident memory of the process that is not of files.",
+	 offsetof(struct memory, anonymous)},
+	{"relay_malloc_in_use_bytes", "Heap memory that the process has allocated and not freed.",
+	 offsetof(struct memory, in_use)},
+	{"relay_malloc_arena_bytes", "Memory that the allocator holds for the heap, in use or not.",
+	 offsetof(struct memory, arena)},
+	{"relay_unaccounted_bytes", "Heap memory in use less what the stage knows that it holds.",
+	 offsetof(struct memory, unaccounted)},
+};
+
 struct memory *memory_new(struct metrics *m)
 {
 	struct memory *a = xcalloc(1, sizeof(*a));
@@ -133,21 +151,9 @@ struct memory *memory_new(struct metrics *m)
 	a->metrics = m;
 	metrics_gauge_call(m, "relay_process_rss_bytes", "Resident memory of the process.", NULL,
 			   take_reading, a);
-	metrics_gauge_call(m, "relay_process_pss_bytes",
-			   "Resident memory of the process, pages it shares counted in part.", NULL,
-			   get_reading, &a->pss);
-	metrics_gauge_call(m, "relay_process_anonymous_bytes",
-			   "Resident memory of the process that is not of files.", NULL,
-			   get_reading, &a->anonymous);
-	metrics_gauge_call(m, "relay_malloc_in_use_bytes",
-			   "Heap memory that the process has allocated and not freed.", NULL,
-			   get_reading, &a->in_use);
-	metrics_gauge_call(m, "relay_malloc_arena_bytes",
-			   "Memory that the allocator holds for the heap, in use or not.", NULL,
-			   get_reading, &a->arena);
-	metrics_gauge_call(m, "relay_unaccounted_bytes",
-			   "Heap memory in use less what the stage knows that it holds.", NULL,
-			   get_reading, &a->unaccounted);
+	for (size_t i = 0; i < ARRAY_SIZE(gauges); i++)
+		metrics_gauge_call(m, gauges[i].name, gauges[i].help, NULL, get_reading,
+				   (uint8_t *)a + gauges[i].offset);
 	return a;
 }
 

@@ -269,6 +269,7 @@ TEST(environment)
 		{"STANDPIPE_INGEST_WINDOW", "1M", NULL},
 		{"STANDPIPE_VALIDATE_REFRESH_INTERVAL", "1s", NULL},
 		{"STANDPIPE_VECTORS", "/somewhere", NULL},
+		{"STANDPIPE_BUILD", "build/asan", NULL},
 		{"STANDPIP_INGEST_WINDW", "1M", NULL},
 		{"STANDPIPE_INGEST_WINDW", "1M", "STANDPIPE_INGEST_WINDW: unknown key"},
 		{"STANDPIPE_ingest_window", "1M", "STANDPIPE_ingest_window: unknown key"},
