@@ -149,7 +149,7 @@ static struct known_identity *add(struct identity_cache *c, const uint8_t did[ID
 	size_t place = c->count < c->cap ? c->count++ : give_up_one(c);
 	struct known_identity *k = &c->entries[place];
 
-	*k = (struct known_identity){.was_used = true};
+	*k = (struct known_identity){0};
 	memcpy(k->did, did, IDENTITY_NAME_SIZE);
 	c->slots[find_slot(c, did)] = (uint32_t)place + 1;
 	return k;
