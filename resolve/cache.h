@@ -1,19 +1,20 @@
 /*
  * The identity cache: what was last learnt about each DID, positive and negative, in LevelDB. It
- *survives restarts, so that a restart is no burst on the directory.
+ * survives restarts, so that a restart is no burst on the directory.
  *
  * Keys and values (little-endian):
  *
- *	"i" DID		u8 version (1), u8 status (enum identity_status), u64 fetched (usec since
- *1970), u8 curve, 33 key, u16 + PDS host, u16 + handle; zeros and empty unless found
+ *	"i" DID	u8 version (1), u8 status (enum identity_status),
+ *		u64 fetched (usec since 1970), u8 curve, 33 key, u16 + PDS host, u16 + handle;
+ *		zeros and empty unless found
  *
  * `fetched` is when the request for it began: what the document said at any time before is older. A
- *value that does not decode is taken for absent. Writes are not synced: what a power cut takes is
- *fetched again.
+ * value that does not decode is taken for absent. Writes are not synced: what a power cut takes is
+ * fetched again.
  *
  * An entry is fresh for the time to live of its kind (found, or missing: not found, tombstoned,
- *unusable). Passing failures are not stored. A found entry is stale but of use for another such
- *time when nothing newer can be had.
+ * unusable). Passing failures are not stored. A found entry is stale but of use for another such
+ * time when nothing newer can be had.
  */
 #pragma once
 

@@ -21,8 +21,8 @@ int document_place_directory(const char *url, const struct host_policy *policy,
 	return 0;
 }
 
-/* Whether a host is in one of the two lists of network.*, by which alone loopback can be reached.
- */
+/* Whether a host is in one of the two lists of network.*, by which alone loopback can be
+ * reached. */
 static bool is_listed(const struct host_policy *policy, const struct host *host)
 {
 	struct sockaddr_in loopback = {.sin_family = AF_INET,

@@ -5,8 +5,8 @@
  *	did:web:HOST	https://HOST/.well-known/did.json	[DID: did:web]
  *
  * Other methods, did:web with a path or an address, and names under a reserved top-level domain
- *have no place. The reserved ones are the exception that a private network needs: they have one
- *where the configuration lists the host in network.plain_hosts or network.private_hosts.
+ * have no place. The reserved ones are the exception that a private network needs: they have one
+ * where the configuration lists the host in network.plain_hosts or network.private_hosts.
  */
 #pragma once
 

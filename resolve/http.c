@@ -253,8 +253,8 @@ static enum code code_of(const struct http_answer *a)
 	}
 }
 
-/* Handles keep no data of the last transfer, and no connection: those belong to the multi handle.
- */
+/* Handles keep no data of the last transfer, and no connection: those belong to the multi
+ * handle. */
 static void give_back(struct http *h, CURL *easy)
 {
 	if (h->idle_count == IDLE_MAX) {
@@ -599,8 +599,8 @@ static void multi_init(struct http *h, uint64_t connections)
 	SET_MULTI(h->multi, CURLMOPT_TIMERFUNCTION, set_timer);
 	SET_MULTI(h->multi, CURLMOPT_TIMERDATA, h);
 	SET_MULTI(h->multi, CURLMOPT_PIPELINING, (long)CURLPIPE_NOTHING);
-	/* Connections that stay open: one for each lookup under way, and one for a list of hosts.
-	 */
+	/* Connections that stay open: one for each lookup under way, and one for a list of
+	 * hosts. */
 	SET_MULTI(h->multi, CURLMOPT_MAXCONNECTS, (long)connections + 1);
 	h->share = curl_share_init();
 	assert(h->share);

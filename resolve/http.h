@@ -61,8 +61,8 @@ struct http_request {
 };
 
 /* Reads network.ca_file and resolve.keep_alive, resolve.concurrency (how many connections stay open
- * for the next request). policy: borrowed until http_free. -EINVAL if the CA file cannot be used.
- */
+ * for the next request). policy: borrowed until http_free. -EINVAL if the CA file cannot be
+ * used. */
 int http_new(const struct config *config, const struct host_policy *policy, struct loop *loop,
 	     struct metrics *metrics, struct memory *memory, struct http **ret) MUST_CHECK;
 /* Requests under way end as cancelled. */

@@ -78,7 +78,7 @@ static int take_lookup(struct lane *l, struct span message)
 	struct lookup lookup;
 
 	if (message_get_type(&r, &type) < 0 || type != MESSAGE_LOOKUP ||
-	    lookup_decode(&r, &lookup) < 0 || r.left > 0)
+	    lookup_decode(&r, &lookup) < 0)
 		return -EBADMSG;
 	resolver_lookup(l->lanes->resolver, &lookup, l);
 	return 0;
@@ -132,7 +132,8 @@ void lanes_answer(void *asker, const struct identity *identity)
 	buf_clear(b);
 	message_put_type(b, MESSAGE_IDENTITY);
 	identity_encode(b, identity);
-	/* What is kept goes first; an answer for nobody is dropped. */
+	/* What is kept goes first, or an older identity would come after a newer one of its
+	 * account. An answer for nobody is dropped. */
 	if (l->outbox.len > 0 || pipe_send(l->pipe, buf_span(b)) < 0)
 		if (pipe_is_up(l->pipe))
 			keep_message(l, buf_span(b));

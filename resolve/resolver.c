@@ -520,8 +520,6 @@ static bool is_refused(const struct resolver *r, struct span did, const struct f
 void resolver_lookup(struct resolver *r, const struct lookup *lookup, void *asker)
 {
 	uint64_t now = clock_usec();
-	/* Nothing is newer than now: another machine's clock may be ahead of this one's. */
-	uint64_t newer_than = lookup->newer_than_usec < now ? lookup->newer_than_usec : now;
 	struct document_place place;
 	struct fetch *f;
 
@@ -531,21 +529,22 @@ void resolver_lookup(struct resolver *r, const struct lookup *lookup, void *aske
 		answer_status(r, lookup->did, IDENTITY_NOT_FOUND, now, asker);
 		return;
 	}
-	if (answer_from_cache(r, lookup->did, newer_than, now, asker))
+	if (answer_from_cache(r, lookup->did, lookup->newer_than_usec, now, asker))
 		return;
 	f = find_fetch(r, lookup->did);
 	if (is_refused(r, lookup->did, f)) {
-		answer_without_fetch(r, lookup->did, newer_than, asker, LOOKUP_REFUSED);
+		answer_without_fetch(r, lookup->did, lookup->newer_than_usec, asker,
+				     LOOKUP_REFUSED);
 		return;
 	}
 	if (f) {
 		*r->lookups[LOOKUP_COALESCED] += 1;
-		add_waiter(f, newer_than, asker);
+		add_waiter(f, lookup->newer_than_usec, asker);
 		return;
 	}
 	*r->lookups[LOOKUP_FETCHED] += 1;
 	f = fetch_new(r, lookup->did, &place);
-	add_waiter(f, newer_than, asker);
+	add_waiter(f, lookup->newer_than_usec, asker);
 	enqueue(f);
 	pump(r);
 }

@@ -1,20 +1,19 @@
 /*
  * Lookups of identities: from the cache, or by fetching the account's DID document.
  *
- *	lookup --> cache, fresh and new enough ----------------------------> answer
- *	   |-----> a fetch of this DID in hand: waits for it --------------> answer
- *	   |-----> failed a moment ago, too much in hand, or switched off -> stale answer, or
- *unavailable
- *	   `-----> queue of its method --> fetch --> cache ----------------> answer
+ *	lookup --> cache, fresh and new enough --------------------> answer
+ *	   |-----> a fetch of this DID in hand: waits for it ------> answer
+ *	   |-----> failed a moment ago, too much in hand, or off --> stale answer or unavailable
+ *	   `-----> queue of its method --> fetch --> cache --------> answer
  *
  * Each lookup is answered once, in any order, unless its asker is forgotten before. One DID has at
- *most one fetch in hand, however many ask. An answer is never older than what was asked for: who
- *asks for something newer than the beginning of the fetch under way waits for another one after it.
+ * most one fetch in hand, however many ask. Who asks for something newer than the beginning of the
+ * fetch under way waits for another one after it.
  *
  * Fetches under way: resolve.concurrency at most, of which did:web, where anybody can run a slow
- *server, gets at most half. The rest waits in one queue for each method, first in, first out. When
- *the directory says 429, or 503 with Retry-After, its queue rests for as long as it says, within
- *bounds.
+ * server, gets at most half. The rest waits in one queue for each method, first in, first out. When
+ * the directory says 429, or 503 with Retry-After, its queue rests for as long as it says, within
+ * bounds.
  */
 #pragma once
 

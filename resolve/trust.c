@@ -17,8 +17,8 @@ int trust_new(const char *ca_file, struct trust **ret)
 	struct trust *t;
 
 	assert(store);
-	/* The system's folder is looked into when an issuer is asked for, and never twice for one.
-	 */
+	/* The system's folder is looked into when an issuer is asked for, and never twice for
+	 * one. */
 	if (!X509_STORE_set_default_paths(store) ||
 	    (ca_file[0] && !X509_STORE_load_file(store, ca_file))) {
 		X509_STORE_free(store);

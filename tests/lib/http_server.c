@@ -42,7 +42,7 @@ struct http_server {
 	struct route routes[ROUTES_MAX];
 	size_t route_count;
 	struct connection connections[CONNECTIONS_MAX];
-	unsigned connection_count, requests, waiting, most_waiting;
+	unsigned connection_count, open_connections, requests, waiting, most_waiting;
 	char head[HEAD_MAX];
 };
 
@@ -217,6 +217,9 @@ static void *serve_connection(void *arg)
 			;
 	shutdown(c->fd, SHUT_RDWR);
 	SSL_free(c->ssl);
+	pthread_mutex_lock(&c->server->lock);
+	c->server->open_connections--;
+	pthread_mutex_unlock(&c->server->lock);
 	return NULL;
 }
 
@@ -230,6 +233,7 @@ static void *serve(void *arg)
 		assert(s->connection_count < CONNECTIONS_MAX);
 		struct connection *c = &s->connections[s->connection_count++];
 
+		s->open_connections++;
 		c->server = s;
 		c->fd = fd;
 		pthread_create(&c->thread, NULL, serve_connection, c);
@@ -365,6 +369,11 @@ unsigned http_server_most_waiting(struct http_server *s)
 unsigned http_server_connections(struct http_server *s)
 {
 	return read_count(s, &s->connection_count);
+}
+
+unsigned http_server_open_connections(struct http_server *s)
+{
+	return read_count(s, &s->open_connections);
 }
 
 char *http_server_last_head(struct http_server *s)

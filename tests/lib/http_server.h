@@ -50,5 +50,7 @@ unsigned http_server_requests(struct http_server *s, const char *path);
 unsigned http_server_waiting(struct http_server *s);
 unsigned http_server_most_waiting(struct http_server *s);
 unsigned http_server_connections(struct http_server *s);
+/* Those of them that are still there. */
+unsigned http_server_open_connections(struct http_server *s);
 /* The head of the last request. Free with free(). */
 char *http_server_last_head(struct http_server *s);

@@ -392,7 +392,20 @@ TEST(a_ca_file_without_certificates_is_refused)
 	loop_free(l);
 }
 
-/* Connections that five requests one after another take. */
+struct connections {
+	struct http_server *server;
+	unsigned open;
+};
+
+static bool so_many_are_open(void *arg)
+{
+	struct connections *c = arg;
+
+	return http_server_open_connections(c->server) == c->open;
+}
+
+/* Connections that five requests one after another take. One that is not kept ends with its
+ * request. */
 static unsigned connections_for(enum http_purpose purpose, const char *keep_alive)
 {
 	const char *sets[] = {"network.plain_hosts=localhost:*", keep_alive, NULL};
@@ -407,6 +420,7 @@ static unsigned connections_for(enum http_purpose purpose, const char *keep_aliv
 	for (int i = 0; i < 5; i++)
 		CHECK_INT(get(&f, &q).status, 200);
 	n = http_server_connections(s);
+	CHECK(fixture_wait(&f, so_many_are_open, &(struct connections){s, n == 1}));
 	fixture_close(&f);
 	http_server_free(s);
 	return n;

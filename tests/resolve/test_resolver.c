@@ -348,7 +348,7 @@ TEST(an_answer_is_as_new_as_was_asked)
 	bench_close(&b);
 }
 
-TEST(a_time_to_come_is_now)
+TEST(a_time_to_come_takes_one_fetch)
 {
 	struct bench b;
 
@@ -387,7 +387,7 @@ TEST(did_web_leaves_room_for_the_directory)
 {
 	static const char *const sets[] = {"resolve.concurrency=4", NULL};
 	struct http_server *slow[4];
-	struct asker web = {0};
+	struct asker web = {0}, directory = {0};
 	struct bench b;
 
 	bench_open(&b, sets);
@@ -403,6 +403,17 @@ TEST(did_web_leaves_room_for_the_directory)
 	/* All four would be taken; two wait, and the directory answers. */
 	CHECK_INT(look_up(&b, plc(1), 0)->last.status, IDENTITY_FOUND);
 	CHECK_INT(fixture_metric(&b.f, "relay_lookup_queue{stage=\"resolve\"}"), 2);
+	/* Both together are bounded too. */
+	http_server_hold(b.server, true);
+	for (unsigned i = 2; i < 10; i++) {
+		put_document(&b, plc(i), "https://pds.example.com", "alice.test");
+		ask(&b, plc(i), 0, &directory);
+	}
+	wait_for_server(&b, 2);
+	CHECK_INT(fixture_metric(&b.f, "relay_http_requests_active{stage=\"resolve\"}"), 4);
+	http_server_hold(b.server, false);
+	wait_for(&b, &directory, 8);
+	CHECK_INT(http_server_most_waiting(b.server), 2);
 	for (size_t i = 0; i < ARRAY_SIZE(slow); i++)
 		http_server_hold(slow[i], false);
 	wait_for(&b, &web, 4);
