@@ -81,7 +81,7 @@ $(eval $(call test_program,pipeline,ctl))
 # A fuzz target is one function, LLVMFuzzerTestOneInput. replay.c gives it a main that runs it over tests/corpus/NAME/; in the
 # variant "fuzz" libFuzzer does.
 $(B)/tests/fuzz/%: $(B)/obj/tests/fuzz/%.o $(if $(FUZZ_MAIN),,$(B)/obj/tests/fuzz/replay.o) $(B)/lib/validate.a $(B)/lib/resolve.a \
-		$(B)/lib/ingest.a $(B)/lib/fanout.a $(B)/lib/common.a
+		$(B)/lib/ingest.a $(B)/lib/store.a $(B)/lib/fanout.a $(B)/lib/common.a
 	$(call link,$^ $(FUZZ_MAIN))
 
 -include $(patsubst %.c,$(B)/obj/%.d,$(ALL_C) $(foreach s,$(STAGES) ctl,$(s)/main.c))
