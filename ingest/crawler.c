@@ -458,7 +458,8 @@ static int load_hosts(struct crawler *c)
 		log_error("the hosts' database cannot be read: %s", registry_error(c->registry));
 		return STAGE_EXIT_AGAIN;
 	}
-	qsort(c->hosts, c->host_count, sizeof(struct subscription *), compare_numbers);
+	if (c->host_count)
+		qsort(c->hosts, c->host_count, sizeof(struct subscription *), compare_numbers);
 	return 0;
 }
 

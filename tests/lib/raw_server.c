@@ -96,7 +96,7 @@ static bool flush(struct raw_client *c)
 static void take_input(struct raw_client *c)
 {
 	const struct raw_handler *h = &c->server->handler;
-	const uint8_t *end = memmem(c->in.ptr, c->in.len, "\r\n\r\n", 4);
+	const uint8_t *end = c->in.len ? memmem(c->in.ptr, c->in.len, "\r\n\r\n", 4) : NULL;
 	size_t len;
 
 	if (!c->has_head && end) {

@@ -11,8 +11,7 @@
 
 #include "tests/test.h"
 
-#define WAIT_USEC (60 * USEC_PER_SEC)
-#define ASK_USEC  (10 * USEC_PER_MSEC)
+#define ASK_USEC (10 * USEC_PER_MSEC)
 
 uint16_t free_port(void)
 {

@@ -6,7 +6,9 @@
 
 #include "common/loop.h"
 
-/* Runs the loop until condition holds; false (and a failed check) if it does not within 60 seconds.
+#define WAIT_USEC (60 * USEC_PER_SEC) /* after which a test gives up */
+
+/* Runs the loop until condition holds; false (and a failed check) if it does not within WAIT_USEC.
  */
 bool wait_until(struct loop *l, bool (*condition)(void *arg), void *arg, const char *what);
 /* A port of 127.0.0.1 that nobody has at the moment. */

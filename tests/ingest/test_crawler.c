@@ -1,0 +1,685 @@
+#include "ingest/crawler.h"
+
+#include <errno.h>
+
+#include "tests/ingest/rig.h"
+
+/* A host: says what it is told, remembers what it was asked for. */
+struct fake {
+	struct rig *rig;
+	struct raw_server *server;
+	struct raw_client *client; /* the present stream */
+	unsigned requests;
+	char target[256]; /* of the last request */
+	bool mute;
+	char name[64];
+	/* what a test waits for */
+	size_t events;
+	unsigned sessions;
+	unsigned wanted_requests;
+};
+
+static void on_request(void *arg, struct raw_client *c, struct span head)
+{
+	struct fake *f = arg;
+
+	f->requests++;
+	CHECK_INT(sscanf((const char *)head.ptr, "GET %200s", f->target), 1);
+	if (f->mute)
+		return;
+	raw_client_accept(c, head);
+	f->client = c;
+}
+
+static void on_gone(void *arg, struct raw_client *c)
+{
+	struct fake *f = arg;
+
+	if (f->client == c)
+		f->client = NULL;
+}
+
+static void fake_init(struct fake *f, struct rig *r)
+{
+	const struct raw_handler h = {on_request, NULL, on_gone, f};
+
+	*f = (struct fake){.rig = r};
+	f->server = raw_server_new(r->stage.loop, NULL, NULL, &h);
+	snprintf(f->name, sizeof(f->name), "localhost:%u", raw_server_port(f->server));
+}
+
+static void say(struct fake *f, const char *kind, int64_t seq)
+{
+	struct buf b;
+
+	buf_init(&b, MIB(8));
+	put_frame(&b, kind, "did:plc:a", seq, 10);
+	raw_client_frame(f->client, 0x82, buf_span(&b));
+	buf_release(&b);
+}
+
+static void say_error(struct fake *f, const char *name)
+{
+	struct buf b;
+
+	buf_init(&b, KIB(1));
+	cbor_put_map(&b, 1);
+	cbor_put_text(&b, SPAN_LITERAL("op"));
+	cbor_put_integer(&b, -1);
+	cbor_put_map(&b, 1);
+	cbor_put_text(&b, SPAN_LITERAL("error"));
+	cbor_put_text(&b, span_str(name));
+	raw_client_frame(f->client, 0x82, buf_span(&b));
+	buf_release(&b);
+}
+
+static struct subscription *subscription(struct fake *f)
+{
+	struct subscription *s = crawler_find(&f->rig->crawler, span_str(f->name));
+
+	CHECK(s != NULL);
+	return s;
+}
+
+static bool is_reading(void *arg)
+{
+	struct fake *f = arg;
+
+	return f->client && subscription(f)->state == SUBSCRIPTION_READING;
+}
+
+static bool has_events(void *arg)
+{
+	struct fake *f = arg;
+
+	return f->rig->sink.count >= f->events;
+}
+
+static bool is_acknowledged(void *arg)
+{
+	struct fake *f = arg;
+
+	return has_events(f) && feed_event_count(f->rig->crawler.feeds[0]) == 0;
+}
+
+static bool is_gone(void *arg)
+{
+	struct fake *f = arg;
+
+	return !f->client;
+}
+
+static bool is_reading_again(void *arg)
+{
+	struct fake *f = arg;
+
+	return f->requests >= f->wanted_requests && is_reading(f);
+}
+
+static bool is_session(void *arg)
+{
+	struct fake *f = arg;
+
+	return f->rig->sink.sessions >= f->sessions;
+}
+
+static void wait_for(struct fake *f, bool (*condition)(void *), const char *what)
+{
+	wait_until(f->rig->stage.loop, condition, f, what);
+}
+
+/* For the stream that comes after `before` requests. */
+static void wait_again(struct fake *f, unsigned before)
+{
+	f->wanted_requests = before + 1;
+	wait_for(f, is_reading_again, "the stream again");
+}
+
+static void wait_events(struct fake *f, size_t count)
+{
+	f->events = count;
+	wait_for(f, has_events, "events");
+}
+
+static void start(struct rig *r, struct fake *f)
+{
+	rig_init(r);
+	fake_init(f, r);
+	rig_set(r, "ingest.hosts=%s", f->name);
+}
+
+static void finish(struct rig *r, struct fake *f)
+{
+	raw_server_free(f->server);
+	rig_release(r);
+}
+
+static uint64_t dropped(struct rig *r, enum drop_reason reason)
+{
+	return *r->crawler.counters.dropped[reason];
+}
+
+/* The cursor of the last request; -1: none. */
+static int64_t asked_cursor(const struct fake *f)
+{
+	const char *cursor = strstr(f->target, "?cursor=");
+	int64_t v = -1;
+
+	if (cursor && sscanf(cursor, "?cursor=%" SCNd64, &v) != 1)
+		v = -2;
+	return v;
+}
+
+TEST(events_go_into_the_lane)
+{
+	struct rig r;
+	struct fake f;
+
+	start(&r, &f);
+	rig_listen(&r);
+	rig_start(&r);
+	CHECK_INT(subscription(&f)->record.status, HOST_IDLE);
+	wait_for(&f, is_reading, "the stream");
+	CHECK_STR(f.target, "/xrpc/com.atproto.sync.subscribeRepos");
+	say(&f, "#account", 3);
+	say(&f, "#identity", 4);
+	say(&f, "#sync", 9);
+	wait_events(&f, 3);
+	wait_for(&f, is_acknowledged, "acknowledgements");
+	CHECK_STR(sink_text(&r.sink), "3 4 9 ");
+	CHECK_INT(r.sink.events[0].host_epoch, REGISTRY_FIRST_EPOCH);
+	CHECK_INT(mark_low(&subscription(&f)->mark), 9);
+	CHECK_INT(*r.crawler.counters.frames, 3);
+	CHECK_INT(*r.crawler.counters.acknowledged[VERDICT_ACCEPTED], 3);
+	CHECK_INT(subscription(&f)->record.status, HOST_ACTIVE);
+	CHECK_INT(*r.crawler.open_connections, 1);
+	CHECK_INT(*r.crawler.status_gauges[HOST_ACTIVE], 1);
+	CHECK_INT(*r.crawler.status_gauges[HOST_IDLE], 0);
+	finish(&r, &f);
+}
+
+TEST(backfill)
+{
+	struct rig r;
+	struct fake f;
+
+	start(&r, &f);
+	rig_set(&r, "ingest.backfill=true");
+	rig_listen(&r);
+	rig_start(&r);
+	wait_for(&f, is_reading, "the stream");
+	CHECK_INT(asked_cursor(&f), 0);
+	finish(&r, &f);
+}
+
+TEST(numbers_must_rise)
+{
+	struct rig r;
+	struct fake f;
+
+	start(&r, &f);
+	rig_listen(&r);
+	rig_start(&r);
+	wait_for(&f, is_reading, "the stream");
+	say(&f, "#account", 5);
+	say(&f, "#account", 5);
+	say(&f, "#account", 3);
+	say(&f, "#unknown", 4);
+	say(&f, "#account", 6);
+	wait_events(&f, 2);
+	CHECK_STR(sink_text(&r.sink), "5 6 ");
+	CHECK_INT(dropped(&r, DROP_SEQUENCE), 3);
+	CHECK_INT(dropped(&r, DROP_UNKNOWN_KIND), 0);
+	finish(&r, &f);
+}
+
+TEST(skipped_frames_move_the_mark)
+{
+	struct rig r;
+	struct fake f;
+
+	start(&r, &f);
+	rig_listen(&r);
+	rig_start(&r);
+	wait_for(&f, is_reading, "the stream");
+	say(&f, "#unknown", 5);
+	say(&f, "#account", 6);
+	say(&f, "#unknown", 7);
+	wait_events(&f, 1);
+	wait_for(&f, is_acknowledged, "acknowledgements");
+	CHECK_INT(dropped(&r, DROP_UNKNOWN_KIND), 2);
+	CHECK_INT(mark_low(&subscription(&f)->mark), 7);
+	CHECK_INT(raw_server_accepted(f.server), 1);
+	finish(&r, &f);
+}
+
+/* In the same process: behind what came in last, since what is outstanding is still there. A number
+ * that comes again at first is no fault of the host. */
+TEST(reconnects_behind_the_last_number)
+{
+	struct rig r;
+	struct fake f;
+
+	start(&r, &f);
+	r.sink.withhold = true;
+	rig_listen(&r);
+	rig_start(&r);
+	wait_for(&f, is_reading, "the stream");
+	say(&f, "#account", 7);
+	say(&f, "#account", 8);
+	wait_events(&f, 2);
+	raw_client_cut(f.client);
+	wait_again(&f, 1);
+	CHECK_INT(asked_cursor(&f), 8);
+	CHECK_INT(mark_low(&subscription(&f)->mark), 6);
+	say(&f, "#account", 7);
+	say(&f, "#account", 8);
+	say(&f, "#account", 9);
+	wait_events(&f, 3);
+	CHECK_STR(sink_text(&r.sink), "7 8 9 ");
+	CHECK_INT(dropped(&r, DROP_SEQUENCE), 0);
+	say(&f, "#account", 8);
+	say(&f, "#account", 10);
+	wait_events(&f, 4);
+	CHECK_INT(dropped(&r, DROP_SEQUENCE), 1);
+	finish(&r, &f);
+}
+
+static bool is_written(void *arg)
+{
+	struct fake *f = arg;
+	struct subscription *s = subscription(f);
+
+	return s->record.has_cursor && s->record.cursor == mark_low(&s->mark) && !s->changed;
+}
+
+/* After a kill: at the low-water mark, so that nothing is lost. */
+TEST(begins_again_at_the_mark)
+{
+	struct rig r;
+	struct fake f;
+
+	start(&r, &f);
+	r.sink.withhold = true;
+	rig_listen(&r);
+	rig_start(&r);
+	wait_for(&f, is_reading, "the stream");
+	for (int64_t seq = 11; seq <= 14; seq++)
+		say(&f, "#account", seq);
+	wait_events(&f, 4);
+	sink_ack(&r.sink, r.sink.events[0].ticket, VERDICT_ACCEPTED);
+	sink_ack(&r.sink, r.sink.events[1].ticket, VERDICT_DUPLICATE);
+	sink_ack(&r.sink, r.sink.events[3].ticket, VERDICT_BAD_SIGNATURE);
+	wait_until(r.stage.loop, is_written, &f, "the cursor on disk");
+	while (subscription(&f)->record.cursor != 12)
+		wait_until(r.stage.loop, is_written, &f, "the cursor on disk");
+	rig_kill(&r);
+	rig_start(&r);
+	wait_again(&f, 1);
+	CHECK_INT(asked_cursor(&f), 12);
+	CHECK_INT(subscription(&f)->record.events, 4);
+	finish(&r, &f);
+}
+
+TEST(a_broken_session_brings_the_window_again)
+{
+	struct rig r;
+	struct fake f;
+
+	start(&r, &f);
+	r.sink.withhold = true;
+	rig_listen(&r);
+	rig_start(&r);
+	wait_for(&f, is_reading, "the stream");
+	for (int64_t seq = 1; seq <= 5; seq++)
+		say(&f, "#account", seq);
+	wait_events(&f, 5);
+	sink_ack(&r.sink, r.sink.events[1].ticket, VERDICT_ACCEPTED);
+	sink_ack(&r.sink, r.sink.events[3].ticket, VERDICT_ACCEPTED);
+	while (feed_event_count(r.crawler.feeds[0]) > 3) {
+		f.sessions = 0;
+		wait_until(r.stage.loop, is_session, &f, "a turn");
+	}
+	lane_reset(r.sink.lane);
+	r.sink.count = 0;
+	wait_events(&f, 3);
+	CHECK_STR(sink_text(&r.sink), "1 3 5 ");
+	CHECK_INT(r.sink.sessions, 2);
+	CHECK_INT(*r.crawler.counters.lane_sessions, 2);
+	finish(&r, &f);
+}
+
+/* An acknowledgement of what was never sent ends the session. */
+TEST(a_ticket_of_nothing)
+{
+	struct rig r;
+	struct fake f;
+
+	start(&r, &f);
+	r.sink.withhold = true;
+	rig_listen(&r);
+	rig_start(&r);
+	wait_for(&f, is_reading, "the stream");
+	say(&f, "#account", 1);
+	wait_events(&f, 1);
+	sink_ack(&r.sink, 12345, VERDICT_ACCEPTED);
+	f.sessions = 2;
+	wait_for(&f, is_session, "another session");
+	wait_events(&f, 1);
+	CHECK_STR(sink_text(&r.sink), "1 ");
+	finish(&r, &f);
+}
+
+TEST(future_cursor)
+{
+	struct rig r;
+	struct fake f;
+	uint32_t epoch;
+
+	start(&r, &f);
+	rig_listen(&r);
+	rig_start(&r);
+	wait_for(&f, is_reading, "the stream");
+	say(&f, "#account", 5000);
+	wait_events(&f, 1);
+	raw_client_cut(f.client);
+	wait_again(&f, 1);
+	CHECK_INT(asked_cursor(&f), 5000);
+	say_error(&f, "FutureCursor");
+	wait_again(&f, 2);
+	CHECK_INT(asked_cursor(&f), -1);
+	epoch = subscription(&f)->record.epoch;
+	CHECK(epoch > REGISTRY_FIRST_EPOCH);
+	CHECK_INT(subscription(&f)->record.resets, 1);
+	CHECK_INT(*r.crawler.counters.host_resets, 1);
+	say(&f, "#account", 2);
+	wait_events(&f, 2);
+	CHECK_INT(r.sink.events[1].host_seq, 2);
+	CHECK_INT(r.sink.events[1].host_epoch, epoch);
+	rig_kill(&r);
+	rig_start(&r);
+	CHECK_INT(subscription(&f)->record.epoch, epoch);
+	finish(&r, &f);
+}
+
+/* Without a cursor in the request it is only an error. */
+TEST(future_cursor_of_none)
+{
+	struct rig r;
+	struct fake f;
+
+	start(&r, &f);
+	rig_listen(&r);
+	rig_start(&r);
+	wait_for(&f, is_reading, "the stream");
+	say_error(&f, "FutureCursor");
+	wait_again(&f, 1);
+	CHECK_INT(subscription(&f)->record.epoch, REGISTRY_FIRST_EPOCH);
+	finish(&r, &f);
+}
+
+TEST(other_errors_close_the_stream)
+{
+	struct rig r;
+	struct fake f;
+
+	start(&r, &f);
+	rig_listen(&r);
+	rig_start(&r);
+	wait_for(&f, is_reading, "the stream");
+	say(&f, "#account", 10);
+	say_error(&f, "ConsumerTooSlow");
+	wait_again(&f, 1);
+	CHECK_INT(asked_cursor(&f), 10);
+	CHECK(strstr(subscription(&f)->record.error, "ConsumerTooSlow") != NULL);
+	finish(&r, &f);
+}
+
+TEST(broken_cbor_ends_the_stream)
+{
+	struct rig r;
+	struct fake f;
+
+	start(&r, &f);
+	rig_listen(&r);
+	rig_start(&r);
+	wait_for(&f, is_reading, "the stream");
+	raw_client_frame(f.client, 0x82, SPAN_LITERAL("\xff\xff"));
+	say(&f, "#account", 10);
+	wait_again(&f, 1);
+	CHECK_INT(dropped(&r, DROP_BAD_CBOR), 1);
+	CHECK_INT(r.sink.count, 0);
+	finish(&r, &f);
+}
+
+/* Also when validate finds it; its number is passed all the same. */
+TEST(broken_cbor_found_later_ends_the_stream)
+{
+	struct rig r;
+	struct fake f;
+
+	start(&r, &f);
+	r.sink.verdict = VERDICT_FRAME_BAD_CBOR;
+	rig_listen(&r);
+	rig_start(&r);
+	wait_for(&f, is_reading, "the stream");
+	say(&f, "#account", 10);
+	wait_again(&f, 1);
+	CHECK_INT(asked_cursor(&f), 10);
+	CHECK_INT(mark_low(&subscription(&f)->mark), 10);
+	finish(&r, &f);
+}
+
+static bool is_paused(void *arg)
+{
+	struct fake *f = arg;
+
+	return feed_waiter_count(f->rig->crawler.feeds[0]) > 0;
+}
+
+static bool has_room(void *arg)
+{
+	return !is_paused(arg);
+}
+
+/* A full window stops the host, at its socket; room lets it go on; nothing is lost or doubled. */
+TEST(a_full_window_stops_the_host)
+{
+	const int64_t count = 3000;
+	size_t acknowledged = 0;
+	struct rig r;
+	struct fake f;
+	struct buf b;
+
+	start(&r, &f);
+	r.sink.withhold = true;
+	rig_set(&r, "ingest.window=64K");
+	rig_listen(&r);
+	rig_start(&r);
+	wait_for(&f, is_reading, "the stream");
+	buf_init(&b, MIB(64));
+	for (int64_t seq = 1; seq <= count; seq++) {
+		buf_clear(&b);
+		put_frame(&b, "#account", "did:plc:a", seq, 8000);
+		raw_client_frame(f.client, 0x82, buf_span(&b));
+	}
+	wait_for(&f, is_paused, "the pause");
+	CHECK(feed_event_bytes(r.crawler.feeds[0]) <= KIB(64));
+	CHECK(raw_client_unsent(f.client) > MIB(4));
+	while (acknowledged < (size_t)count) {
+		wait_events(&f, acknowledged + 1);
+		while (acknowledged < r.sink.count)
+			sink_ack(&r.sink, r.sink.events[acknowledged++].ticket, VERDICT_ACCEPTED);
+	}
+	wait_for(&f, has_room, "room");
+	wait_for(&f, is_acknowledged, "acknowledgements");
+	CHECK_INT(r.sink.count, count);
+	for (int64_t i = 0; i < count; i++)
+		if (r.sink.events[i].host_seq != (uint64_t)i + 1)
+			test_fail(__FILE__, __LINE__, "place %" PRId64 " has %" PRIu64, i,
+				  r.sink.events[i].host_seq);
+	CHECK_INT(raw_server_accepted(f.server), 1);
+	buf_release(&b);
+	finish(&r, &f);
+}
+
+static bool has_failed_often(void *arg)
+{
+	struct fake *f = arg;
+
+	return subscription(f)->backoff.failures > BACKOFF_OFFLINE + 2;
+}
+
+static bool has_come_back(void *arg)
+{
+	struct fake *f = arg;
+
+	return subscription(f)->record.status == HOST_ACTIVE;
+}
+
+TEST(offline_is_not_for_ever)
+{
+	struct rig r;
+	struct fake f;
+	uint16_t port;
+
+	rig_init(&r);
+	f = (struct fake){.rig = &r};
+	port = free_port();
+	snprintf(f.name, sizeof(f.name), "localhost:%u", port);
+	rig_set(&r, "ingest.hosts=%s", f.name);
+	rig_listen(&r);
+	rig_start(&r);
+	wait_for(&f, has_failed_often, "failures");
+	CHECK_INT(subscription(&f)->record.status, HOST_OFFLINE);
+	CHECK_INT(*r.crawler.status_gauges[HOST_OFFLINE], 1);
+	CHECK(*r.crawler.counters.failures[END_CONNECT] >= BACKOFF_OFFLINE);
+	CHECK(strstr(subscription(&f)->record.error, "refused") != NULL);
+	fake_init(&f, &r); /* now it is there, at another port, since this server takes any */
+	snprintf(f.name, sizeof(f.name), "localhost:%u", port);
+	subscription(&f)->host.port = raw_server_port(f.server);
+	wait_for(&f, has_come_back, "the host");
+	finish(&r, &f);
+}
+
+static bool has_dialled(void *arg)
+{
+	struct fake *f = arg;
+
+	return raw_server_accepted(f->server) >= CRAWLER_DIALS_MAX &&
+	       f->requests >= CRAWLER_DIALS_MAX;
+}
+
+TEST(handshakes_under_way_are_bounded)
+{
+	char path[256], hosts[8192];
+	size_t len = 0;
+	struct rig r;
+	struct fake f;
+	FILE *out;
+
+	rig_init(&r);
+	fake_init(&f, &r);
+	f.mute = true;
+	snprintf(path, sizeof(path), "%s/hosts.txt", r.folder);
+	out = fopen(path, "we");
+	CHECK(out != NULL);
+	for (unsigned i = 0; i < 100; i++) {
+		fprintf(out, "127.0.0.1 h%u.test\n", i);
+		len += (size_t)snprintf(hosts + len, sizeof(hosts) - len, "h%u.test:%u ", i,
+					raw_server_port(f.server));
+	}
+	fclose(out);
+	rig_set(&r, "network.hosts_file=%s", path);
+	rig_set(&r, "network.plain_hosts=*.test");
+	rig_set(&r, "ingest.hosts=%s", hosts);
+	rig_listen(&r);
+	rig_start(&r);
+	CHECK_INT(r.crawler.host_count, 100);
+	wait_for(&f, has_dialled, "handshakes");
+	CHECK_INT(r.crawler.dials, CRAWLER_DIALS_MAX);
+	CHECK_INT(raw_server_accepted(f.server), CRAWLER_DIALS_MAX);
+	finish(&r, &f);
+}
+
+TEST(max_hosts)
+{
+	struct rig r;
+	struct fake f;
+	struct subscription *s;
+	struct host host;
+
+	start(&r, &f);
+	rig_set(&r, "ingest.max_hosts=1");
+	rig_listen(&r);
+	rig_start(&r);
+	CHECK_INT(host_parse(SPAN_LITERAL("b.test"), &host), 0);
+	CHECK_INT(crawler_add(&r.crawler, &host, &s), -ENOSPC);
+	CHECK_INT(r.crawler.host_count, 1);
+	finish(&r, &f);
+}
+
+/* Stopping waits for what is on its way, and the next process goes on behind it. */
+TEST(stopping)
+{
+	struct rig r;
+	struct fake f;
+
+	start(&r, &f);
+	r.sink.withhold = true;
+	rig_set(&r, "ingest.cursor_interval=1h");
+	rig_listen(&r);
+	rig_start(&r);
+	wait_for(&f, is_reading, "the stream");
+	say(&f, "#account", 1);
+	say(&f, "#account", 2);
+	wait_events(&f, 2);
+	crawler_stop(&r.crawler, rig_stopped, &r);
+	wait_for(&f, is_gone, "the end of the stream");
+	CHECK(!r.stopped);
+	sink_ack(&r.sink, r.sink.events[0].ticket, VERDICT_ACCEPTED);
+	sink_ack(&r.sink, r.sink.events[1].ticket, VERDICT_ACCEPTED);
+	wait_until(r.stage.loop, rig_has_stopped, &r, "the stop");
+	rig_kill(&r);
+	rig_start(&r);
+	wait_again(&f, 1);
+	CHECK_INT(asked_cursor(&f), 2);
+	finish(&r, &f);
+}
+
+TEST(stopping_with_nothing_on_its_way)
+{
+	struct rig r;
+	struct fake f;
+
+	start(&r, &f);
+	rig_start(&r); /* nobody listens on the lane */
+	wait_for(&f, is_reading, "the stream");
+	crawler_stop(&r.crawler, rig_stopped, &r);
+	wait_until(r.stage.loop, rig_has_stopped, &r, "the stop");
+	finish(&r, &f);
+}
+
+TEST(asking_shortens_the_wait_once)
+{
+	struct rig r;
+	struct fake f;
+	uint64_t soon;
+
+	start(&r, &f);
+	rig_set(&r, "ingest.backoff_max=2h");
+	rig_set(&r, "ingest.backoff_min=1h");
+	rig_listen(&r);
+	rig_start(&r);
+	wait_for(&f, is_reading, "the stream");
+	raw_client_cut(f.client);
+	while (subscription(&f)->state != SUBSCRIPTION_RESTING)
+		wait_for(&f, is_gone, "a turn");
+	subscription_ask(subscription(&f));
+	soon = subscription(&f)->timer.at_usec;
+	CHECK(soon <= loop_now_usec(r.stage.loop) + SUBSCRIPTION_ASKED_USEC);
+	CHECK(soon >= subscription(&f)->ended_usec + SUBSCRIPTION_ASKED_USEC);
+	subscription_ask(subscription(&f));
+	CHECK_INT(subscription(&f)->timer.at_usec, soon);
+	finish(&r, &f);
+}
