@@ -68,7 +68,8 @@ int fanout_open(struct fanout *f, struct loop *l, struct metrics *m, struct memo
 	if (error == 0)
 		error = pipe_dial_sub(l, settings->head_url, &handler, &f->head);
 	if (error == 0)
-		error = port_open(f, a, settings->address, settings->port, &f->port);
+		error = port_open(f, a, settings->address, settings->port, settings->request_usec,
+				  &f->port);
 	if (error < 0) {
 		fanout_close(f);
 		return error;

@@ -19,9 +19,10 @@
 #include "fanout/window.h"
 
 struct fanout_settings {
-	const char *address; /* of the public port: IPv4, or IPv6 in brackets */
-	uint16_t port;       /* 0: any that is free */
-	const char *name;    /* the relay's host name, for people; may be empty */
+	const char *address;   /* of the public port: IPv4, or IPv6 in brackets */
+	uint16_t port;         /* 0: any that is free */
+	uint64_t request_usec; /* for one HTTP request, its answer included */
+	const char *name;      /* the relay's host name, for people; may be empty */
 	const char *log_folder;
 	const char *head_url; /* pipes */
 	const char *store_url;

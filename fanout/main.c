@@ -13,6 +13,8 @@
 
 #include "fanout/fanout.h"
 
+#define REQUEST_USEC (60 * USEC_PER_SEC) /* the slowest call, requestCrawl, takes 15 s */
+
 static void on_stop(void *arg)
 {
 	fanout_stop(arg);
@@ -28,6 +30,7 @@ static int open_from_config(struct fanout *f, const struct stage *s)
 	const struct fanout_settings settings = {
 		.address = config_text(c, "fanout.address"),
 		.port = (uint16_t)config_number(c, "fanout.port"),
+		.request_usec = REQUEST_USEC,
 		.name = config_text(c, "fanout.server_name"),
 		.log_folder = folder,
 		.head_url = stage_pipe_url(s, "head", "store", 0, urls[0]),

@@ -15,7 +15,7 @@
 #define BACKLOG              1024 /* a group of consumers that comes back all at once */
 #define IDLE_SECONDS         30   /* without a byte */
 #define CONNECTION_OWN_BYTES 1024 /* libmicrohttpd's struct for a connection, beside its pool */
-#define CHECK_USEC           (5 * USEC_PER_SEC) /* how finely PORT_REQUEST_USEC is kept */
+#define CHECKS_PER_REQUEST   12   /* how finely the time of a request is kept */
 
 /* A connection that libmicrohttpd has. */
 struct visit {
@@ -31,6 +31,7 @@ struct port {
 	struct MHD_Daemon *daemon;
 	struct visit *visits;
 	uint16_t number;
+	uint64_t request_usec;
 	struct loop_io io;
 	struct loop_timer timer;
 	struct loop_timer check;
@@ -149,10 +150,10 @@ static void on_check(void *arg)
 	uint64_t now = loop_now_usec(p->loop);
 
 	for (struct visit *v = p->visits; v; v = v->next) {
-		if (now - v->since_usec >= PORT_REQUEST_USEC)
+		if (now - v->since_usec >= p->request_usec)
 			shutdown(v->fd, SHUT_RDWR);
 	}
-	loop_timer_set(p->loop, &p->check, CHECK_USEC);
+	loop_timer_set(p->loop, &p->check, p->request_usec / CHECKS_PER_REQUEST);
 }
 
 /* ---- the socket ---- */
@@ -247,7 +248,7 @@ static struct MHD_Daemon *start_daemon(struct port *p, int fd)
 }
 
 int port_open(struct fanout *f, struct memory *a, const char *address, uint16_t number,
-	      struct port **ret)
+	      uint64_t request_usec, struct port **ret)
 {
 	uint16_t real_number = 0;
 	int fd = open_socket(address, number, &real_number);
@@ -257,6 +258,7 @@ int port_open(struct fanout *f, struct memory *a, const char *address, uint16_t 
 	p->fanout = f;
 	p->loop = f->loop;
 	p->number = real_number;
+	p->request_usec = request_usec;
 	loop_io_init(&p->io, on_ready, p);
 	loop_timer_init(&p->timer, on_timer, p);
 	loop_timer_init(&p->check, on_check, p);
@@ -270,7 +272,7 @@ int port_open(struct fanout *f, struct memory *a, const char *address, uint16_t 
 	const union MHD_DaemonInfo *info = MHD_get_daemon_info(p->daemon, MHD_DAEMON_INFO_EPOLL_FD);
 	assert(info);
 	loop_io_add(p->loop, &p->io, info->epoll_fd, EPOLLIN);
-	loop_timer_set(p->loop, &p->check, CHECK_USEC);
+	loop_timer_set(p->loop, &p->check, p->request_usec / CHECKS_PER_REQUEST);
 	memory_register(a, "http", count_bytes, p);
 	*ret = p;
 	return 0;

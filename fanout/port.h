@@ -5,7 +5,7 @@
  *
  * Limits: PORT_CONNECTIONS_MAX at a time, PORT_CONNECTION_BYTES each; a request, from the first
  * byte of its connection or the end of the request before it to the end of its answer, takes
- * PORT_REQUEST_USEC at most, however it trickles.
+ * the given time at most, however it trickles.
  */
 #pragma once
 
@@ -14,7 +14,6 @@
 
 #define PORT_CONNECTIONS_MAX  1024    /* HTTP only: consumers do not count */
 #define PORT_CONNECTION_BYTES KIB(16) /* libmicrohttpd's pool: a request's head has to fit in */
-#define PORT_REQUEST_USEC     (60 * USEC_PER_SEC) /* the slowest call takes 15 s */
 
 struct fanout;
 struct port;
@@ -22,7 +21,7 @@ struct port;
 /* address: IPv4, or IPv6 in brackets; [::] takes IPv4 too, and alone where there is no IPv6.
  * -EINVAL, -EADDRINUSE, ... */
 int port_open(struct fanout *f, struct memory *a, const char *address, uint16_t number,
-	      struct port **ret) MUST_CHECK;
+	      uint64_t request_usec, struct port **ret) MUST_CHECK;
 uint16_t port_number(const struct port *p);
 /* A suspended connection was resumed: it goes on before the loop sleeps. */
 void port_wake(struct port *p);

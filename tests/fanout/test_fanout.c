@@ -6,6 +6,9 @@
 #include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
+#ifdef __SANITIZE_ADDRESS__
+#include <sanitizer/lsan_interface.h>
+#endif
 
 #include "common/log.h"
 #include "common/stage.h"
@@ -43,7 +46,7 @@ struct server {
 };
 
 struct server_settings {
-	uint64_t ping_usec, progress_usec;
+	uint64_t ping_usec, progress_usec, request_usec;
 	size_t max;
 	uint64_t first_seq;
 	size_t file_events;
@@ -187,6 +190,7 @@ static void child_open_fanout(struct child *c, const char urls[3][CONFIG_URL_SIZ
 {
 	const struct fanout_settings settings = {
 		.address = "127.0.0.1",
+		.request_usec = s->request_usec,
 		.name = "relay.test",
 		.log_folder = log_folder,
 		.head_url = urls[0],
@@ -226,6 +230,10 @@ static void child_run(int fd, const struct server_settings *s, const char *log_f
 	memory_free(memory);
 	metrics_free(c.metrics);
 	loop_free(c.loop);
+#ifdef __SANITIZE_ADDRESS__
+	if (__lsan_do_recoverable_leak_check())
+		status = 10;
+#endif
 	fflush(stdout);
 	_exit(status);
 }
@@ -235,6 +243,7 @@ static void child_run(int fd, const struct server_settings *s, const char *log_f
 static const struct server_settings ordinary = {
 	.ping_usec = 60 * USEC_PER_SEC,
 	.progress_usec = 60 * USEC_PER_SEC,
+	.request_usec = 60 * USEC_PER_SEC,
 	.max = 1000,
 	.first_seq = 1,
 	.file_events = 10,
@@ -552,6 +561,31 @@ TEST(a_slow_reader_gets_everything_while_the_log_grows)
 		CHECK_INT(log_maker_seq(f.payload), seq);
 	}
 	server_reaches(&s, METRIC("relay_consumer_lag_events"), 0);
+	stream_close(&c);
+	server_stop(&s);
+}
+
+/* Its socket takes more only now and then, but it never stops. */
+TEST(a_slow_reader_makes_progress_as_long_as_it_reads)
+{
+	struct server_settings settings = ordinary;
+	struct stream_client c;
+	struct stream_frame f;
+	struct server s;
+
+	settings.progress_usec = 400 * USEC_PER_MSEC;
+	settings.ping_usec = 400 * USEC_PER_MSEC;
+	server_start(&s, &settings);
+	server_add(&s, 200, 100000);
+	stream_connect(&c, s.port, 4096);
+	CHECK(stream_handshake(&c, "?cursor=0", ""));
+	for (uint64_t seq = 1; seq <= 20 && !test_has_failed(); seq++) {
+		CHECK_INT(stream_read(&c, &f), 1);
+		CHECK_INT(log_maker_seq(f.payload), seq);
+		usleep(100000); /* the reader's pace, and nothing that is waited for */
+	}
+	CHECK_INT(server_metric(&s, METRIC("relay_consumers")), 1);
+	check_events(&c, 21, 200);
 	stream_close(&c);
 	server_stop(&s);
 }
@@ -1102,6 +1136,33 @@ TEST(a_chunked_body_is_bounded_too)
 	}
 	stream_rest(&c);
 	stream_close(&c);
+	server_stop(&s);
+}
+
+TEST(a_request_that_trickles_is_cut_off_and_a_consumer_is_not)
+{
+	struct server_settings settings = ordinary;
+	struct stream_client c, trickle;
+	struct server s;
+	char byte;
+	bool ended = false;
+
+	settings.request_usec = 400 * USEC_PER_MSEC;
+	server_start(&s, &settings);
+	server_add(&s, 1, 100);
+	CHECK(stream_open(&c, s.port, "", ""));
+	stream_connect(&trickle, s.port, 0);
+	stream_send(&trickle, SPAN_LITERAL("GET / HTTP/1.1\r\nX: "));
+	for (int i = 0; i < 2000 && !ended; i++) {
+		stream_send(&trickle, SPAN_LITERAL("x"));
+		usleep(10000);
+		ended = recv(trickle.fd, &byte, 1, MSG_DONTWAIT) == 0 || errno == ECONNRESET;
+	}
+	CHECK(ended);
+	server_add(&s, 1, 100);
+	check_events(&c, 2, 2);
+	stream_close(&c);
+	stream_close(&trickle);
 	server_stop(&s);
 }
 
