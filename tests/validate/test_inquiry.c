@@ -1,0 +1,369 @@
+#include "validate/inquiry.h"
+
+#include "common/limits.h"
+#include "common/pipe.h"
+#include "tests/lib/wait.h"
+#include "tests/test.h"
+
+#define ASKED_MAX   512
+#define EXPIRED_MAX 16
+#define WAIT_LONG   (600 * USEC_PER_SEC)
+
+struct bench {
+	struct loop *loop;
+	char url[128];
+	struct inquiries *inquiries;
+	/* what resolve sees */
+	struct pipe *resolve;
+	unsigned ups;
+	size_t asked_count;
+	struct {
+		char did[64];
+		uint64_t newer_than;
+	} asked[ASKED_MAX];
+	/* what the stage sees */
+	unsigned answered, ready;
+	size_t expired_count;
+	uint64_t expired[EXPIRED_MAX]; /* tickets */
+	size_t want;
+};
+
+static void resolve_up(void *arg)
+{
+	struct bench *b = arg;
+
+	b->ups++;
+}
+
+static void resolve_down(void *arg)
+{
+	(void)arg;
+}
+
+static void resolve_message(void *arg, struct span message)
+{
+	struct bench *b = arg;
+	struct reader r = reader_of(message);
+	enum message_type type;
+	struct lookup lookup;
+
+	CHECK_INT(message_get_type(&r, &type), 0);
+	CHECK_INT(type, MESSAGE_LOOKUP);
+	CHECK_INT(lookup_decode(&r, &lookup), 0);
+	if (b->asked_count == ASKED_MAX)
+		return;
+	CHECK_INT(span_to_str(lookup.did, b->asked[b->asked_count].did, 64), 0);
+	b->asked[b->asked_count++].newer_than = lookup.newer_than_usec;
+}
+
+static void resolve_writable(void *arg)
+{
+	(void)arg;
+}
+
+static void resolve_open(struct bench *b)
+{
+	const struct pipe_handler h = {
+		.up = resolve_up,
+		.down = resolve_down,
+		.message = resolve_message,
+		.writable = resolve_writable,
+		.arg = b,
+	};
+
+	CHECK_INT(pipe_listen_pair(b->loop, b->url, &h, &b->resolve), 0);
+}
+
+static void answered(void *arg, const struct identity *i)
+{
+	struct bench *b = arg;
+
+	CHECK(i->status != IDENTITY_UNAVAILABLE);
+	b->answered++;
+}
+
+static void ready(void *arg)
+{
+	struct bench *b = arg;
+
+	b->ready++;
+}
+
+static void expired(void *arg, const struct event *e)
+{
+	struct bench *b = arg;
+
+	CHECK(span_is(e->frame, "frame"));
+	CHECK(span_is(e->host, "pds.example.com"));
+	if (b->expired_count < EXPIRED_MAX)
+		b->expired[b->expired_count++] = e->ticket;
+}
+
+static void bench_open(struct bench *b, uint64_t wait_usec, bool has_resolve)
+{
+	const struct inquiry_handler h = {answered, ready, expired, b};
+
+	*b = (struct bench){.loop = loop_new()};
+	snprintf(b->url, sizeof(b->url), "ipc://%s/identities", test_folder());
+	if (has_resolve)
+		resolve_open(b);
+	CHECK_INT(inquiries_new(b->loop, b->url, wait_usec, &h, &b->inquiries), 0);
+}
+
+static void bench_close(struct bench *b)
+{
+	inquiries_free(b->inquiries);
+	pipe_close(b->resolve);
+	loop_free(b->loop);
+}
+
+static struct event event(uint64_t ticket, uint64_t host_id)
+{
+	return (struct event){
+		.ticket = ticket,
+		.host_id = host_id,
+		.received_usec = clock_usec(),
+		.host = SPAN_LITERAL("pds.example.com"),
+		.frame = SPAN_LITERAL("frame"),
+	};
+}
+
+static struct inquiry *begin(struct bench *b, const char *did, uint64_t ticket, uint64_t host_id,
+			     uint64_t newer_than)
+{
+	const struct event e = event(ticket, host_id);
+	struct inquiry *q = inquiries_begin(b->inquiries, span_str(did), &e);
+
+	inquiry_ask(q, newer_than);
+	return q;
+}
+
+static void answer(struct bench *b, const char *did, enum identity_status status, uint64_t fetched)
+{
+	const struct identity i = {
+		.status = status,
+		.fetched_usec = fetched,
+		.did = span_str(did),
+	};
+	struct buf message;
+
+	buf_init(&message, LIMIT_MESSAGE);
+	message_put_type(&message, MESSAGE_IDENTITY);
+	identity_encode(&message, &i);
+	CHECK_INT(pipe_send(b->resolve, buf_span(&message)), 0);
+	buf_release(&message);
+}
+
+static bool was_asked(void *arg)
+{
+	const struct bench *b = arg;
+
+	return b->asked_count >= b->want;
+}
+
+static bool wait_asked(struct bench *b, size_t count)
+{
+	b->want = count;
+	return wait_until(b->loop, was_asked, b, "a question");
+}
+
+static bool is_ready(void *arg)
+{
+	const struct bench *b = arg;
+
+	return b->ready >= b->want;
+}
+
+static bool wait_ready(struct bench *b, size_t count)
+{
+	b->want = count;
+	return wait_until(b->loop, is_ready, b, "an answer");
+}
+
+static bool has_expired(void *arg)
+{
+	const struct bench *b = arg;
+
+	return b->expired_count >= b->want;
+}
+
+#define A "did:web:a.example"
+#define B "did:web:b.example"
+
+TEST(events_of_one_account_queue_up_in_order)
+{
+	struct inquiry *q;
+	struct event e;
+	struct bench b;
+
+	bench_open(&b, WAIT_LONG, true);
+	q = begin(&b, A, 1, 10, 0);
+	begin(&b, B, 2, 10, 0);
+	for (uint64_t ticket = 3; ticket < 6; ticket++) {
+		e = event(ticket, 10);
+		CHECK(inquiries_find(b.inquiries, span_str(A), 10) == q);
+		inquiry_append(q, &e);
+	}
+	CHECK(!inquiries_find(b.inquiries, span_str(A), 11));
+	CHECK_INT(inquiries_event_count(b.inquiries), 5);
+	CHECK(wait_asked(&b, 2));
+	CHECK_STR(b.asked[0].did, A);
+	CHECK(!inquiries_take_ready(b.inquiries));
+	answer(&b, A, IDENTITY_NOT_FOUND, 1);
+	CHECK(wait_ready(&b, 1));
+	CHECK(inquiries_take_ready(b.inquiries) == q);
+	CHECK(!inquiries_take_ready(b.inquiries));
+	inquiry_put_back(q);
+	CHECK(inquiries_take_ready(b.inquiries) == q);
+	inquiry_first(q, &e);
+	CHECK_INT(e.ticket, 1);
+	CHECK(inquiry_pop(q));
+	for (uint64_t ticket = 3; ticket < 6; ticket++) {
+		inquiry_first(q, &e);
+		CHECK_INT(e.ticket, ticket);
+		CHECK(inquiry_pop(q) == (ticket < 5));
+	}
+	CHECK(!inquiries_find(b.inquiries, span_str(A), 10));
+	CHECK(inquiries_find(b.inquiries, span_str(B), 10));
+	CHECK_INT(inquiries_event_count(b.inquiries), 1);
+	inquiries_clear(b.inquiries);
+	CHECK_INT(inquiries_event_count(b.inquiries), 0);
+	bench_close(&b);
+}
+
+/* One answer is for every host that tells of the account. */
+TEST(hosts_wait_apart_and_are_answered_together)
+{
+	struct bench b;
+
+	bench_open(&b, WAIT_LONG, true);
+	begin(&b, A, 1, 10, 0);
+	begin(&b, A, 2, 11, 5);
+	begin(&b, A, 3, 12, 9);
+	CHECK(wait_asked(&b, 3));
+	CHECK_INT(b.asked[1].newer_than, 5);
+	answer(&b, A, IDENTITY_NOT_FOUND, 5);
+	CHECK(wait_ready(&b, 1));
+	CHECK_INT(b.answered, 1);
+	CHECK(inquiries_take_ready(b.inquiries));
+	CHECK(inquiries_take_ready(b.inquiries));
+	/* the third wants a newer one */
+	CHECK(!inquiries_take_ready(b.inquiries));
+	answer(&b, A, IDENTITY_NOT_FOUND, 9);
+	CHECK(wait_ready(&b, 2));
+	CHECK(inquiries_take_ready(b.inquiries) == inquiries_find(b.inquiries, span_str(A), 12));
+	bench_close(&b);
+}
+
+TEST(what_is_unavailable_is_asked_for_again)
+{
+	struct bench b;
+
+	bench_open(&b, WAIT_LONG, true);
+	begin(&b, A, 1, 10, 7);
+	CHECK(wait_asked(&b, 1));
+	answer(&b, A, IDENTITY_UNAVAILABLE, 100);
+	CHECK(wait_asked(&b, 2));
+	CHECK_INT(b.asked[1].newer_than, 7);
+	CHECK_INT(b.answered, 0);
+	CHECK_INT(b.ready, 0);
+	answer(&b, A, IDENTITY_TOMBSTONED, 100);
+	CHECK(wait_ready(&b, 1));
+	bench_close(&b);
+}
+
+TEST(a_question_without_answer_is_asked_again)
+{
+	struct bench b;
+
+	bench_open(&b, WAIT_LONG, true);
+	begin(&b, A, 1, 10, 0);
+	CHECK(wait_asked(&b, 2));
+	bench_close(&b);
+}
+
+TEST(all_are_asked_again_when_the_pipe_comes_back)
+{
+	enum { COUNT = 200 };
+	char did[64];
+	struct bench b;
+
+	bench_open(&b, WAIT_LONG, false);
+	for (unsigned i = 0; i < COUNT; i++) {
+		snprintf(did, sizeof(did), "did:web:h%u.example", i);
+		begin(&b, did, i, 10, 0);
+	}
+	resolve_open(&b);
+	CHECK(wait_asked(&b, COUNT));
+	CHECK_INT(b.ups, 1);
+	pipe_break(b.resolve);
+	CHECK(wait_asked(&b, COUNT + COUNT));
+	CHECK_INT(b.ups, 2);
+	bench_close(&b);
+}
+
+TEST(events_wait_for_a_time_only)
+{
+	const uint64_t wait = 300 * USEC_PER_MSEC;
+	struct inquiry *q;
+	struct event e;
+	struct bench b;
+
+	/* whether resolve says that it cannot, says nothing, or is not there */
+	for (unsigned how = 0; how < 3; how++) {
+		bench_open(&b, wait, how < 2);
+		q = begin(&b, A, 1, 10, 0);
+		e = event(2, 10);
+		inquiry_append(q, &e);
+		e = event(3, 10);
+		e.received_usec += WAIT_LONG;
+		inquiry_append(q, &e);
+		if (how < 2)
+			CHECK(wait_asked(&b, 1));
+		if (how == 0)
+			answer(&b, A, IDENTITY_UNAVAILABLE, 1);
+		b.want = 2;
+		CHECK(wait_until(b.loop, has_expired, &b, "the end of patience"));
+		CHECK_INT(b.expired_count, 2);
+		CHECK_INT(b.expired[0], 1);
+		CHECK_INT(b.expired[1], 2);
+		/* the third came later and goes on waiting */
+		CHECK_INT(inquiries_event_count(b.inquiries), 1);
+		bench_close(&b);
+	}
+}
+
+TEST(a_message_that_does_not_decode_breaks_the_pipe)
+{
+	struct bench b;
+
+	bench_open(&b, WAIT_LONG, true);
+	begin(&b, A, 1, 10, 0);
+	CHECK(wait_asked(&b, 1));
+	CHECK_INT(pipe_send(b.resolve, SPAN_LITERAL("\x01\x07garbage")), 0);
+	CHECK(wait_asked(&b, 2));
+	CHECK_INT(b.ups, 2);
+	bench_close(&b);
+}
+
+TEST(many_accounts_wait_at_once)
+{
+	enum { COUNT = 5000 };
+	char did[64];
+	struct bench b;
+
+	bench_open(&b, WAIT_LONG, false);
+	for (unsigned i = 0; i < COUNT; i++) {
+		snprintf(did, sizeof(did), "did:web:h%u.example", i);
+		begin(&b, did, i, i, 0);
+	}
+	for (unsigned i = 0; i < COUNT; i++) {
+		snprintf(did, sizeof(did), "did:web:h%u.example", i);
+		CHECK(inquiries_find(b.inquiries, span_str(did), i));
+	}
+	CHECK(inquiries_memory_bytes(b.inquiries) > COUNT * 100);
+	inquiries_clear(b.inquiries);
+	CHECK_INT(inquiries_event_count(b.inquiries), 0);
+	CHECK(!inquiries_find(b.inquiries, SPAN_LITERAL("did:web:h1.example"), 1));
+	bench_close(&b);
+}
