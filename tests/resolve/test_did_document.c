@@ -13,6 +13,9 @@
 #define LEGACY_KEY                                                                                 \
 	"zQYEBzXeuTM9UR3rfvNag6L3RNAs5pQZyYPsomTsgQhsxLdEgCrPTLgFna8yqCnxPpNT7DBk6Ym3dgPKNu86vt9G" \
 	"R"
+#define LEGACY_P256_KEY                                                                            \
+	"zQTCdVukNGwHLzBuHmyEciaDwJyG7y9ud7sYMQYDF5e62rrU7yGiSUBTmkd8SCQRQGw4buMXBkw9iiGhSPixcPbk" \
+	"y"
 #define P256_KEY "zDnaembgSGUhZULN2Caob4HLJPaxBh92N7rtH21TErzqf8HQo"
 
 #define KEY_OF(id, type, controller, key)                                                          \
@@ -49,6 +52,9 @@ static const struct {
 	 DID_DOCUMENT_OK},
 	{"legacy k256",
 	 WITH_KEY(KEY_OF("#atproto", "EcdsaSecp256k1VerificationKey2019", DID, LEGACY_KEY)),
+	 DID_DOCUMENT_OK},
+	{"legacy p256",
+	 WITH_KEY(KEY_OF("#atproto", "EcdsaSecp256r1VerificationKey2019", DID, LEGACY_P256_KEY)),
 	 DID_DOCUMENT_OK},
 	{"other entries before",
 	 DOCUMENT(DID, NAMES,
