@@ -51,7 +51,7 @@ static const struct key {
 {"network", "private_hosts", CONFIG_TEXT, "", "0", TEXT_MAX, NULL,
 	"Hosts that are reached by TLS, also at private addresses. Patterns as above."},
 {"network", "ca_file", CONFIG_TEXT, "", "0", "1024", NULL,
-	"Certificates (PEM) of the authorities that are trusted; empty: those of the system."},
+	"Certificates (PEM) of authorities that are trusted beside those of the system; empty: none."},
 {"network", "hosts_file", CONFIG_TEXT, "", "0", "1024", NULL,
 	"Addresses by host name, in the form of hosts(5), asked before DNS; empty: none."},
 
