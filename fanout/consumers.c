@@ -38,22 +38,22 @@ static int64_t find_lag(void *arg)
 
 static void register_metrics(struct consumers *s, struct metrics *m)
 {
-	metrics_gauge_call(m, "relay_consumers", "Connected consumers", NULL, count_consumers, s);
+	metrics_gauge_call(m, "relay_consumers", "Connected consumers.", NULL, count_consumers, s);
 	metrics_gauge_call(m, "relay_consumer_lag_events",
-			   "Events that the consumer farthest behind has still to be sent", NULL,
+			   "Events that the consumer farthest behind has still to be sent.", NULL,
 			   find_lag, s);
-	s->started_total = metrics_counter(m, "relay_consumers_total", "Consumers ever connected",
+	s->started_total = metrics_counter(m, "relay_consumers_total", "Consumers ever connected.",
 					   NULL);
 	s->events_total = metrics_counter(m, "relay_events_sent_total",
-					  "Events sent, over all consumers", NULL);
-	s->bytes_total = metrics_counter(m, "relay_bytes_sent_total", "Bytes sent to consumers",
+					  "Events sent, over all consumers.", NULL);
+	s->bytes_total = metrics_counter(m, "relay_bytes_sent_total", "Bytes sent to consumers.",
 					 NULL);
 	for (size_t e = 0; e < END_COUNT; e++) {
 		char labels[64];
 		snprintf(labels, sizeof(labels), "reason=\"%s\"",
 			 consumer_end_name((enum consumer_end)e));
 		s->ends_total[e] = metrics_counter(m, "relay_consumer_closes_total",
-						   "Consumers that ended, by reason", labels);
+						   "Consumers that ended, by reason.", labels);
 	}
 }
 

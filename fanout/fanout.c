@@ -25,10 +25,10 @@ static int64_t get_file_bytes(void *arg)
 
 static void register_metrics(struct fanout *f, struct metrics *m, struct memory *a)
 {
-	metrics_gauge_call(m, "relay_head_seq", "Number of the newest event of the log", NULL,
+	metrics_gauge_call(m, "relay_head_seq", "Number of the newest event of the log.", NULL,
 			   get_head_seq, f);
 	metrics_gauge_call(m, "relay_head_age_seconds",
-			   "Time since store last said how far the log is", NULL, get_head_age, f);
+			   "Time since store last said how far the log is.", NULL, get_head_age, f);
 	memory_register(a, "files", get_file_bytes, f);
 }
 

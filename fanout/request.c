@@ -30,7 +30,7 @@ static void count_answer(const struct request *q, unsigned status)
 	snprintf(labels, sizeof(labels), "path=\"%s\",code=\"%u\"",
 		 q->route ? q->route->path : "other", status);
 	++*metrics_counter(q->fanout->metrics, "relay_http_requests_total",
-			   "Requests on the public port, by path and status", labels);
+			   "Requests on the public port, by path and status.", labels);
 }
 
 static void add_headers(const struct request *q, struct MHD_Response *r)
