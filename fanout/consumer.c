@@ -105,13 +105,13 @@ struct consumer *consumer_new(struct consumers *set, int fd, uint64_t seq)
 	return c;
 }
 
-/* Ends that are ours to decide are worth a line; there can be as many of them as there are
- * consumers. */
+/* Ends that are ours to decide are worth a line, if it is not written yet; there can be as many of
+ * them as there are consumers. */
 static void log_end(struct consumer *c, enum consumer_end end)
 {
 	unsigned left_out = 0;
 
-	if (end == END_CLOSED || end == END_GONE || end == END_RESTART) {
+	if (end == END_CLOSED || end == END_GONE || end == END_RESTART || end == END_LOG_BROKEN) {
 		log_debug("consumer %s: %s after %" PRIu64 " bytes", c->remote, ends[end].name,
 			  c->written_bytes);
 		return;
@@ -202,16 +202,25 @@ static enum step send_out(struct consumer *c)
 	return step;
 }
 
+static void log_broken(const struct consumer *c, const char *reason)
+{
+	unsigned left_out = 0;
+
+	if (log_limit_pass(&c->set->log_limit, &left_out))
+		log_error("log: seq=%" PRIu64 " cannot be read: %s (%u such lines left out)",
+			  c->place.seq, reason, left_out);
+}
+
 static enum step send_range(struct consumer *c)
 {
 	off_t offset = (off_t)c->range.start;
 	ssize_t n = sendfile(c->io.fd, c->place.file->messages_fd, &offset,
 			     (size_t)(c->range.end - c->range.start));
 
-	/* A file that is shorter than its index says: the middle of a message is no place for a
-	 * close frame. */
-	if (n == 0) {
-		log_error("log: the file of seq=%" PRIu64 " ends early", c->place.seq);
+	/* The disk fails, or the file is shorter than its index says; the middle of a message is no
+	 * place for a close frame. */
+	if (n == 0 || (n < 0 && errno == EIO)) {
+		log_broken(c, n < 0 ? "the disk fails" : "its file ends early");
 		c->end = END_LOG_BROKEN;
 		return STEP_OVER;
 	}
@@ -238,12 +247,10 @@ static enum step begin_range(struct consumer *c)
 				      POSIX_FADV_WILLNEED);
 		return STEP_AGAIN;
 	}
-	c->range = (struct range){0};
 	if (found == 0)
 		return STEP_IDLE;
 	if (found != -ENOENT)
-		log_error("log: seq=%" PRIu64 " cannot be read: %s", c->place.seq,
-			  strerror(-found));
+		log_broken(c, strerror(-found));
 	enum consumer_end end = found == -ENOENT ? END_FELL_BEHIND : END_LOG_BROKEN;
 	begin_close(c, end, ends[end].code);
 	return STEP_AGAIN;

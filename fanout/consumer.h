@@ -1,20 +1,20 @@
 /*
  * A consumer: a socket and a place in the log. Nothing is queued for it: ranges go from the log's
- *files to the socket by sendfile, and what has to be said in between (pong, ping, close, #info, an
- *error) goes out where a range has ended.
+ * files to the socket by sendfile, and what has to be said in between (pong, ping, close, #info, an
+ * error) goes out where a range has ended.
  *
  *	     range                range             range
  *	[m m m m m m m m] pong [m m m m m m] ping [m m m ...
  *	                 boundary           boundary
  *
  * It is served one range a turn of the loop, so that none starves the others, and is written to
- *only when its socket takes something. What keeps it alive is progress: bytes that its end
- *acknowledged, or anything that it sends. It ends in order, by a close frame at the next boundary
- *and a limited wait for the answer, or at once, by a reset, when it takes nothing.
+ * only when its socket takes something. What keeps it alive is progress: bytes that its end
+ * acknowledged, or anything that it sends. It ends in order, by a close frame at the next boundary
+ * and a limited wait for the answer, or at once, by a reset, when it takes nothing.
  *
  * Owner: struct consumers. About 600 bytes each; a short buffer more while something other than
- *events is on its way. The kernel's send queue beyond what is under way is held to
- *CONSUMER_UNSENT_BYTES.
+ * events is on its way. The kernel's send queue beyond what is under way is held to
+ * CONSUMER_UNSENT_BYTES.
  */
 #pragma once
 
@@ -24,9 +24,9 @@
 #include "fanout/window.h"
 
 #define CONSUMER_UNSENT_BYTES RANGE_BYTES
-#define CONSUMER_CLOSE_USEC                                                                        \
-	(5 * USEC_PER_SEC)      /* for the rest of a range, the close frame, and the answer to it */
-#define CONSUMER_REMOTE_SIZE 56 /* "[address]:port", with its NUL */
+/* For the rest of a range, the close frame, and the answer to it. */
+#define CONSUMER_CLOSE_USEC   (5 * USEC_PER_SEC)
+#define CONSUMER_REMOTE_SIZE  56 /* "[address]:port", with its NUL */
 
 /* Why a consumer ended: the label `reason` of relay_consumer_closes_total. */
 enum consumer_end {

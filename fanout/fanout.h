@@ -1,6 +1,6 @@
 /*
  * The stage as a whole: what it knows of the log, its consumers, its public port and its ways to
- *the other stages.
+ * the other stages.
  *
  *	head notices --> window --> consumers --> sockets that the port handed over
  *	                               ^

@@ -4,8 +4,8 @@
  * libmicrohttpd altogether.
  *
  * Limits: PORT_CONNECTIONS_MAX at a time, PORT_CONNECTION_BYTES each; a request, from the first
- * byte of its connection or the end of the request before it to the end of its answer, takes
- * the given time at most, however it trickles.
+ * byte of its connection or the end of the request before it to the end of its answer, takes the
+ * given time at most, however it trickles.
  */
 #pragma once
 

@@ -21,5 +21,5 @@ struct route {
 	const char *params[XRPC_PARAMS_MAX + 1]; /* those that are passed on */
 };
 
-/* NULL */
+/* NULL: there is nothing at this path. */
 const struct route *routes_find(const char *path);

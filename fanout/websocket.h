@@ -11,14 +11,11 @@
 
 #include "common/bytes.h"
 
-#define WEBSOCKET_CONTROL_MAX 125 /* bytes of a control frame's payload [5.5] */
-#define WEBSOCKET_MESSAGE_MAX                                                                      \
-	KIB(64) /* bytes of a data message; consumers have no reason to send any */
-#define WEBSOCKET_FRAGMENTS_MAX                                                                    \
-	64 /* frames of a data message: no sender cuts 64 KiB finer than 1 KiB */
-#define WEBSOCKET_KEY_SIZE    24 /* characters of Sec-WebSocket-Key: 16 bytes in base64 */
-#define WEBSOCKET_ACCEPT_SIZE 29 /* Sec-WebSocket-Accept: SHA-1 in base64, with its NUL */
-#define WEBSOCKET_HEAD_MAX    10 /* bytes of an unmasked frame's head */
+#define WEBSOCKET_CONTROL_MAX   125     /* bytes of a control frame's payload [5.5] */
+#define WEBSOCKET_MESSAGE_MAX   KIB(64) /* of a data message; there is no reason to send any */
+#define WEBSOCKET_FRAGMENTS_MAX 64      /* of one; no sender cuts 64 KiB finer than 1 KiB */
+#define WEBSOCKET_KEY_SIZE      24      /* characters of Sec-WebSocket-Key: 16 bytes in base64 */
+#define WEBSOCKET_ACCEPT_SIZE   29      /* Sec-WebSocket-Accept: SHA-1 in base64, with its NUL */
 
 /* Close codes [7.4.1, and the IANA registry for 1012]. */
 enum websocket_code {
