@@ -80,15 +80,13 @@ static int get_file(struct place *p, struct window *w, uint64_t seq)
 	return error == -ENOENT && seq >= w->head.file_first_seq ? -EIO : error;
 }
 
-/* From the end of one file to the beginning of the next. */
+/* From the end of one file to the beginning of the next. A file that has the event anywhere else,
+ * or not at all, is refused when its index is read. */
 static int enter_next(struct place *p, struct window *w)
 {
 	place_release(p, w);
-	int error = get_file(p, w, p->seq);
-	if (error < 0)
-		return error;
 	p->offset = 0;
-	return p->file->first_seq == p->seq ? 0 : -EBADMSG;
+	return get_file(p, w, p->seq);
 }
 
 /* Where nobody has been yet. The newest file's name is known without a look at the folder. */

@@ -378,19 +378,19 @@ TEST(pings_are_answered_between_messages)
 
 	settings.file_events = 1000;
 	server_start(&s, &settings);
-	server_add(&s, 300, 20000);
-	/* The socket is full, so that the ping comes in the middle of a range. */
+	server_add(&s, 10, 3000000);
+	/* The socket holds less than one message, so that the ping comes in the middle of one. */
 	stream_connect(&c, s.port, 4096);
 	CHECK(stream_handshake(&c, "?cursor=0", ""));
 	check_events(&c, 1, 1);
 	stream_write(&c, 0x89, SPAN_LITERAL("first"));
-	while (seq <= 300 && stream_read(&c, &f) == 1) {
+	while (seq <= 10 && stream_read(&c, &f) == 1) {
 		if (f.opcode == 10)
 			pongs++;
 		else if (log_maker_seq(f.payload) != seq++)
 			break;
 	}
-	CHECK_INT(seq, 301);
+	CHECK_INT(seq, 11);
 	/* When it is quiet, each is answered, with what it said. */
 	if (pongs == 0)
 		CHECK_INT(stream_read(&c, &f), 1);
