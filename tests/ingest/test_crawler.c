@@ -285,12 +285,11 @@ TEST(reconnects_behind_the_last_number)
 	finish(&r, &f);
 }
 
-static bool is_written(void *arg)
+static bool is_written_at_12(void *arg)
 {
 	struct fake *f = arg;
-	struct subscription *s = subscription(f);
 
-	return s->record.has_cursor && s->record.cursor == mark_low(&s->mark) && !s->changed;
+	return subscription(f)->record.cursor == 12;
 }
 
 /* After a kill: at the low-water mark, so that nothing is lost. */
@@ -310,15 +309,20 @@ TEST(begins_again_at_the_mark)
 	sink_ack(&r.sink, r.sink.events[0].ticket, VERDICT_ACCEPTED);
 	sink_ack(&r.sink, r.sink.events[1].ticket, VERDICT_DUPLICATE);
 	sink_ack(&r.sink, r.sink.events[3].ticket, VERDICT_BAD_SIGNATURE);
-	wait_until(r.stage.loop, is_written, &f, "the cursor on disk");
-	while (subscription(&f)->record.cursor != 12)
-		wait_until(r.stage.loop, is_written, &f, "the cursor on disk");
+	wait_until(r.stage.loop, is_written_at_12, &f, "the cursor on disk");
 	rig_kill(&r);
 	rig_start(&r);
 	wait_again(&f, 1);
 	CHECK_INT(asked_cursor(&f), 12);
 	CHECK_INT(subscription(&f)->record.events, 4);
 	finish(&r, &f);
+}
+
+static bool has_three_left(void *arg)
+{
+	struct fake *f = arg;
+
+	return feed_event_count(f->rig->crawler.feeds[0]) == 3;
 }
 
 TEST(a_broken_session_brings_the_window_again)
@@ -336,10 +340,7 @@ TEST(a_broken_session_brings_the_window_again)
 	wait_events(&f, 5);
 	sink_ack(&r.sink, r.sink.events[1].ticket, VERDICT_ACCEPTED);
 	sink_ack(&r.sink, r.sink.events[3].ticket, VERDICT_ACCEPTED);
-	while (feed_event_count(r.crawler.feeds[0]) > 3) {
-		f.sessions = 0;
-		wait_until(r.stage.loop, is_session, &f, "a turn");
-	}
+	wait_for(&f, has_three_left, "acknowledgements");
 	lane_reset(r.sink.lane);
 	r.sink.count = 0;
 	wait_events(&f, 3);
@@ -660,6 +661,13 @@ TEST(stopping_with_nothing_on_its_way)
 	finish(&r, &f);
 }
 
+static bool is_resting(void *arg)
+{
+	struct fake *f = arg;
+
+	return subscription(f)->state == SUBSCRIPTION_RESTING;
+}
+
 TEST(asking_shortens_the_wait_once)
 {
 	struct rig r;
@@ -673,8 +681,7 @@ TEST(asking_shortens_the_wait_once)
 	rig_start(&r);
 	wait_for(&f, is_reading, "the stream");
 	raw_client_cut(f.client);
-	while (subscription(&f)->state != SUBSCRIPTION_RESTING)
-		wait_for(&f, is_gone, "a turn");
+	wait_for(&f, is_resting, "the end of the stream");
 	subscription_ask(subscription(&f));
 	soon = subscription(&f)->timer.at_usec;
 	CHECK(soon <= loop_now_usec(r.stage.loop) + SUBSCRIPTION_ASKED_USEC);
