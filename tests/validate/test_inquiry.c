@@ -286,6 +286,7 @@ TEST(all_are_asked_again_when_the_pipe_comes_back)
 {
 	enum { COUNT = 200 };
 	char did[64];
+	uint64_t since;
 	struct bench b;
 
 	bench_open(&b, WAIT_LONG, false);
@@ -296,9 +297,12 @@ TEST(all_are_asked_again_when_the_pipe_comes_back)
 	resolve_open(&b);
 	CHECK(wait_asked(&b, COUNT));
 	CHECK_INT(b.ups, 1);
+	since = loop_now_usec(b.loop);
 	pipe_break(b.resolve);
 	CHECK(wait_asked(&b, COUNT + COUNT));
 	CHECK_INT(b.ups, 2);
+	/* long before they would have been without that */
+	CHECK(loop_now_usec(b.loop) - since < 4 * USEC_PER_SEC);
 	bench_close(&b);
 }
 

@@ -1,5 +1,9 @@
 #include "validate/signature.h"
 
+#include <openssl/bn.h>
+#include <openssl/ec.h>
+#include <openssl/obj_mac.h>
+
 #include "tests/lib/json.h"
 #include "tests/lib/key.h"
 #include "tests/test.h"
@@ -77,6 +81,72 @@ TEST(high_s_is_refused_on_both_curves)
 		CHECK(!signatures_verify(s, &key, MESSAGE, span_of(sig, sizeof(sig))));
 		test_signature_flip(curves[c], sig);
 		CHECK(signatures_verify(s, &key, MESSAGE, span_of(sig, sizeof(sig))));
+	}
+	signatures_free(s);
+}
+
+/* A key, and its signature of the message with just this s: for a number k of our choice, r is the
+ * x of k times the generator, and the secret is (s k - hash) / r. */
+static void make_with_s(enum curve curve, struct span message, const BIGNUM *s,
+			struct public_key *ret_key, uint8_t ret_sig[static TEST_SIGNATURE_SIZE])
+{
+	EC_GROUP *group = EC_GROUP_new_by_curve_name(curve == CURVE_K256 ? NID_secp256k1
+									 : NID_X9_62_prime256v1);
+	const BIGNUM *order = EC_GROUP_get0_order(group);
+	BIGNUM *k = BN_new(), *r = BN_new(), *secret = BN_new(), *hash;
+	EC_POINT *point = EC_POINT_new(group);
+	uint8_t digest[SHA256_SIZE];
+	BN_CTX *context = BN_CTX_new();
+
+	sha256(message, digest);
+	hash = BN_bin2bn(digest, sizeof(digest), NULL);
+	BN_set_word(k, 12345);
+	EC_POINT_mul(group, point, k, NULL, NULL, context);
+	EC_POINT_get_affine_coordinates(group, point, r, NULL, context);
+	BN_nnmod(r, r, order, context);
+	BN_mod_mul(secret, s, k, order, context);
+	BN_mod_sub(secret, secret, hash, order, context);
+	BN_mod_inverse(k, r, order, context);
+	BN_mod_mul(secret, secret, k, order, context);
+	EC_POINT_mul(group, point, secret, NULL, NULL, context);
+	ret_key->curve = curve;
+	EC_POINT_point2oct(group, point, POINT_CONVERSION_COMPRESSED, ret_key->point,
+			   PUBLIC_KEY_SIZE, context);
+	BN_bn2binpad(r, ret_sig, 32);
+	BN_bn2binpad(s, ret_sig + 32, 32);
+	BN_free(k);
+	BN_free(r);
+	BN_free(secret);
+	BN_free(hash);
+	EC_POINT_free(point);
+	EC_GROUP_free(group);
+	BN_CTX_free(context);
+}
+
+/* The largest s that is low, and the next. */
+TEST(s_ends_at_half_the_order)
+{
+	static const char *const halves[] = {
+		"7fffffffffffffffffffffffffffffff5d576e7357a4501ddfe92f46681b20a0",
+		"7fffffff800000007fffffffffffffffde737d56d38bcf4279dce5617e3192a8",
+	};
+	struct signatures *s = signatures_new();
+
+	for (size_t c = 0; c < ARRAY_SIZE(curves); c++) {
+		uint8_t sig[TEST_SIGNATURE_SIZE];
+		struct public_key public;
+		struct signature_key key;
+		BIGNUM *half = NULL;
+
+		BN_hex2bn(&half, halves[c]);
+		make_with_s(curves[c], MESSAGE, half, &public, sig);
+		parse(s, &public, &key);
+		CHECK(signatures_verify(s, &key, MESSAGE, span_of(sig, sizeof(sig))));
+		BN_add_word(half, 1);
+		make_with_s(curves[c], MESSAGE, half, &public, sig);
+		parse(s, &public, &key);
+		CHECK(!signatures_verify(s, &key, MESSAGE, span_of(sig, sizeof(sig))));
+		BN_free(half);
 	}
 	signatures_free(s);
 }
