@@ -17,6 +17,7 @@
 #include "common/cbor.h"
 #include "common/limits.h"
 #include "ctl/exposition.h"
+#include "tests/lib/wait.h"
 #include "tests/test.h"
 
 #define SETTINGS_MAX 64

@@ -99,6 +99,11 @@ void fake_host_send(struct fake_host *h, uint64_t seq, struct span frame)
 	}
 	h->frames[h->count++] = (struct kept_frame){seq, h->bytes.len, frame.len};
 	buf_append(&h->bytes, frame);
+	fake_host_send_once(h, frame);
+}
+
+void fake_host_send_once(struct fake_host *h, struct span frame)
+{
 	for (size_t i = 0; i < h->subscriber_count; i++)
 		web_socket_send(h->subscribers[i], frame);
 }

@@ -18,6 +18,8 @@ const char *fake_host_url(const struct fake_host *h);
 /* To every subscriber, and, for those who come later with a lower cursor, into the backlog. Copies.
  */
 void fake_host_send(struct fake_host *h, uint64_t seq, struct span frame);
+/* The same, but kept in no backlog: who missed it never gets it. */
+void fake_host_send_once(struct fake_host *h, struct span frame);
 size_t fake_host_subscribers(const struct fake_host *h);
 /* Cuts all connections. */
 void fake_host_cut(struct fake_host *h);

@@ -22,7 +22,9 @@ export async function test(name, run) {
     failed++
     console.log(`not ok real: ${prefix}${name}`)
     console.log(String(error.stack ?? error).replace(/^/gm, '# '))
+    return false
   }
+  return true
 }
 
 export function equal(got, want, what) {
@@ -66,6 +68,7 @@ export async function freePort() {
 }
 
 const children = new Set()
+process.on('exit', () => children.forEach((child) => child.kill('SIGKILL')))
 
 // A child whose output goes to a file; ready when a line of it matches.
 export async function start(name, command, args, { ready, env = {} } = {}) {
@@ -86,10 +89,8 @@ export async function start(name, command, args, { ready, env = {} } = {}) {
   if (ready) {
     let ended = false
     child.exited.then(() => (ended = true))
-    await waitFor(() => {
-      if (ended) throw new Error('it ended')
-      return ready.test(text)
-    }, `${name} ready (${log})`)
+    await waitFor(() => ended || ready.test(text), `${name} is ready (${log})`)
+    if (ended) throw new Error(`${name} ended at its start:\n${text}`)
     text = ''
   }
   return child

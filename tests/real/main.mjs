@@ -301,7 +301,12 @@ for (const [name, options] of [['plain', { tls: false, form: 'modern' }], ['tls'
   const net = new Network(name, options)
   await net.start()
   const tests = [...testPassing(net), ...testRefusals(net), ...testCursors(net), ...testOperation(net)]
-  for (const [title, body] of tests) await test(title, body)
+  // Without events from the hosts there is nothing to look at.
+  let useful = true
+  for (const [i, [title, body]] of tests.entries()) {
+    if (!useful) console.log(`not ok real: ${name}: ${title}: not run, for want of events`)
+    else useful = (await test(title, body)) || i >= 2
+  }
   await net.stop()
 }
 await finish()

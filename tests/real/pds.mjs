@@ -2,6 +2,7 @@
 //   node pds.mjs --port N --plc URL --data DIR [--hostname NAME]
 // With the hostname localhost, DID documents carry http://localhost:PORT; with any other NAME[:PORT] they carry https://NAME[:PORT],
 // and a TLS proxy has to stand there.
+import fs from 'node:fs'
 import path from 'node:path'
 import { parseArgs } from 'node:util'
 import { PDS, envToCfg, envToSecrets } from '@atproto/pds'
@@ -14,6 +15,7 @@ const { values: args } = parseArgs({
     hostname: { type: 'string', default: 'localhost' },
   },
 })
+fs.mkdirSync(args.data, { recursive: true })
 const env = {
   devMode: true,
   port: Number(args.port),

@@ -70,6 +70,8 @@ class Account {
 
 const now = () => new Date().toISOString()
 const post = (text) => ({ $type: 'app.bsky.feed.post', text, createdAt: now() })
+const TID_DIGITS = '234567abcdefghijklmnopqrstuvwxyz'
+const tid = (n) => '3jzfcijp' + Array.from({ length: 5 }, (_, i) => TID_DIGITS[Math.floor(n / 32 ** (4 - i)) % 32]).join('')
 const profile = (displayName) => ({ $type: 'app.bsky.actor.profile', displayName })
 
 async function records(user) {
@@ -84,7 +86,7 @@ async function records(user) {
     Array.from({ length: 40 }, (_, i) => ({
       $type: 'create',
       collection: 'app.bsky.graph.follow',
-      rkey: `follow-${String(i * 7919).padStart(8, '0')}`,
+      rkey: tid(i * 7919),
       value: { $type: 'app.bsky.graph.follow', subject: user.did, createdAt: now() },
     })),
   )
