@@ -78,7 +78,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 
 	for (size_t i = 0; i < ARRAY_SIZE(pieces); i++) {
 		assert(run(input, pieces[i], i > 0, &got) == state);
-		assert(span_equal(buf_span(&got), buf_span(&want)));
+		/* What is held when the stream breaks is given up: its host is asked for it again.
+		 */
+		assert(span_starts_with(buf_span(&want), buf_span(&got)));
+		assert(got.len == want.len || (i > 0 && state != WEBSOCKET_OPEN));
 		buf_release(&got);
 	}
 	buf_release(&want);
