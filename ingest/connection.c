@@ -547,13 +547,6 @@ void connection_resume(struct connection *c)
 		loop_task_queue(c->dialer->loop, &c->again);
 }
 
-void connection_refuse(struct connection *c, uint16_t status, const char *text)
-{
-	if (c->phase == PHASE_OPEN)
-		websocket_close(c->websocket, status);
-	end(c, END_REFUSED, "%s", text);
-}
-
 size_t connection_memory_bytes(const struct connection *c)
 {
 	return sizeof(*c) + c->out.cap + c->head.cap +

@@ -89,7 +89,4 @@ bool connection_is_open(const struct connection *c);
 bool connection_is_holding(const struct connection *c);
 /* Offers what is held again, and reads on when all is taken. */
 void connection_resume(struct connection *c);
-/* Says goodbye with this status and ends as END_REFUSED, with text. Does nothing if it has ended.
- */
-void connection_refuse(struct connection *c, uint16_t status, const char *text);
 size_t connection_memory_bytes(const struct connection *c);

@@ -204,21 +204,13 @@ static void finish_stop(void *arg)
 	c->stopped(c->stopped_arg);
 }
 
-/* A frame that is no CBOR ends the stream [event stream: Framing], here when validate finds it. Its
- * number is finished all the same, so that the host gets past it. */
 static void on_acknowledged(void *arg, const struct window_entry *e, enum verdict v)
 {
 	struct crawler *c = arg;
-	struct subscription *s;
 
 	++*c->counters.acknowledged[v];
 	if (v != VERDICT_ACCEPTED && !verdict_is_replay(v))
 		log_verdict(c, &e->event, v);
-	if (v == VERDICT_FRAME_BAD_CBOR) {
-		s = crawler_find(c, e->event.host);
-		assert(s);
-		subscription_refuse(s, "broken CBOR");
-	}
 	/* The last event leaves its window after this. */
 	if (c->stopping)
 		loop_task_queue(c->loop, &c->drain_task);

@@ -50,11 +50,6 @@ struct wanted {
 	const char *name;
 };
 
-static bool is_complete(const struct frame *f, const struct wanted *w)
-{
-	return w->did && f->seq && f->did.len;
-}
-
 static int take_field(struct reader *r, struct span key, const struct wanted *w, struct frame *f)
 {
 	int64_t seq = 0;
@@ -81,7 +76,7 @@ static int scan_payload(struct reader *r, const struct wanted *w, struct frame *
 	struct span key;
 	int error;
 
-	for (error = cbor_map_open(r, &map); !error && cbor_map_more(&map) && !is_complete(f, w);) {
+	for (error = cbor_map_open(r, &map); !error && cbor_map_more(&map);) {
 		error = cbor_map_key(r, &map, &key);
 		if (!error)
 			error = take_field(r, key, w, f);
@@ -128,9 +123,9 @@ int frame_scan(struct span bytes, struct frame *ret)
 	f.class = classify(&header, &wanted);
 	f.type = header.type;
 	error = scan_payload(&r, &wanted, &f);
-	if (error)
-		return error;
-	if (f.class == FRAME_EVENT && !is_complete(&f, &wanted))
+	if (error || r.left > 0)
+		return -EBADMSG;
+	if (f.class == FRAME_EVENT && (!f.seq || !f.did.len))
 		f.class = FRAME_BAD_FIELDS;
 	*ret = f;
 	return 0;

@@ -2,10 +2,9 @@
  * The little that ingest reads of an event stream frame: what kind of message it is, its number and
  * its account. Everything else in it, and whether it may be believed, is for validate to find out.
  *
- * A frame is two CBOR maps one after the other, header and payload [event stream: Framing]. The
- * scan goes no further than it has to: of an event, up to the later of `seq` and the account. So
- * -EBADMSG means that the CBOR is broken where ingest looks, and what is broken behind it shows in
- * validate.
+ * A frame is two CBOR maps one after the other, header and payload, and nothing after them [event
+ * stream: Framing]. All of it is checked to be canonical CBOR, which takes about a microsecond:
+ * broken CBOR ends the connection, so it has to be known here.
  *
  * Spans borrow from the frame.
  */
@@ -31,5 +30,5 @@ struct frame {
 	struct span message; /* #info, error; may be empty */
 };
 
-/* 0, or -EBADMSG: no such CBOR. */
+/* 0, or -EBADMSG: not two maps of canonical CBOR. */
 int frame_scan(struct span bytes, struct frame *ret) MUST_CHECK;

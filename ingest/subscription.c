@@ -43,6 +43,7 @@ static bool is_rising(struct subscription *s, const struct frame *f)
 {
 	if (!s->mark.known || f->seq > s->mark.last_seq) {
 		s->replaying = false;
+		s->broken = s->broken_before = 0;
 		return true;
 	}
 	if (!s->replaying) {
@@ -141,21 +142,27 @@ static int take_frame(struct subscription *s, const struct frame *f, struct span
 	return -EBADMSG;
 }
 
+static int take_broken(struct subscription *s)
+{
+	drop(s, DROP_BAD_CBOR);
+	if (s->broken_before > 0) {
+		s->broken_before--;
+		return 0;
+	}
+	s->broken++;
+	s->end_reason = "broken CBOR";
+	return -EBADMSG;
+}
+
 /* A frame that is refused with -EAGAIN comes again, and is counted when it is taken. */
 static int on_message(void *arg, struct span bytes)
 {
 	struct subscription *s = arg;
 	struct counters *counters = &s->crawler->counters;
 	struct frame f;
-	int error;
+	int error = frame_scan(bytes, &f);
 
-	if (frame_scan(bytes, &f) != 0) {
-		drop(s, DROP_BAD_CBOR);
-		s->end_reason = "broken CBOR";
-		error = -EBADMSG;
-	} else {
-		error = take_frame(s, &f, bytes);
-	}
+	error = error ? take_broken(s) : take_frame(s, &f, bytes);
 	if (error != -EAGAIN) {
 		++*counters->frames;
 		*counters->frame_bytes += bytes.len;
@@ -312,6 +319,7 @@ void subscription_dial(struct subscription *s)
 	s->state = SUBSCRIPTION_DIALLING;
 	s->opened_usec = 0;
 	s->replaying = s->sent_cursor;
+	s->broken_before = s->broken;
 	s->end_reason = NULL;
 	s->connection = connection_new(&s->crawler->dialer, &s->host, target, &h);
 }
@@ -325,12 +333,6 @@ void subscription_ask(struct subscription *s)
 	if (s->state == SUBSCRIPTION_RESTING && loop_timer_is_set(&s->timer) &&
 	    s->timer.at_usec > now + wait)
 		loop_timer_set(s->crawler->loop, &s->timer, wait);
-}
-
-void subscription_refuse(struct subscription *s, const char *reason)
-{
-	if (s->state == SUBSCRIPTION_READING)
-		connection_refuse(s->connection, 1008, reason);
 }
 
 void subscription_stop(struct subscription *s)

@@ -12,6 +12,10 @@
  *again at the mark. Hosts differ in whether a cursor includes its own number, so numbers up to it
  *that come before any new one are skipped without a word.
  *
+ * A frame of broken CBOR ends the stream [event stream: Framing]. The host will send it again
+ *behind the same cursor, since its number is not to be trusted; so what was found broken there
+ *before is skipped then, and every stream gets further than the one before.
+ *
  * A host that calls our cursor a future one has lost its state and numbers anew: it gets a new
  *epoch, its cursor is forgotten, and it is read from its present position on. Epochs are seconds
  *since 1970, so that one is never used twice, not even if the registry is lost.
@@ -51,6 +55,9 @@ struct subscription {
 	bool replaying;         /* no number above the cursor has come on it yet */
 	uint64_t opened_usec;   /* when it was opened; 0: it was not */
 	uint64_t ended_usec;    /* when the last one ended; 0: there was none */
+	unsigned broken;        /* frames found broken since the last number that was taken */
+	unsigned broken_before; /* those of them that the present stream is expected to bring again
+				 */
 	const char *end_reason; /* why we end it ourselves; NULL: we do not */
 	char error_frame[96];   /* end_reason may point here */
 	struct subscription *next_in_bucket;
@@ -68,8 +75,6 @@ void subscription_start(struct subscription *s);
 void subscription_dial(struct subscription *s);
 /* Somebody says that the host is there: if it rests after a failure, the wait is cut short. */
 void subscription_ask(struct subscription *s);
-/* Ends the present stream, with backoff; reason: a string literal. */
-void subscription_refuse(struct subscription *s, const char *reason);
 /* Takes nothing any more, and dials no more. */
 void subscription_stop(struct subscription *s);
 /* Brings record.cursor up to the low-water mark. Whether the record is to be written. */

@@ -35,6 +35,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		assert(!is_two_maps(input));
 		return 0;
 	}
+	assert(is_two_maps(input));
 	assert(f.seq < (uint64_t)LIMIT_SEQ);
 	assert(is_within(f.type, input) && is_within(f.did, input));
 	assert(is_within(f.name, input) && is_within(f.message, input));

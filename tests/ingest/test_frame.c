@@ -49,11 +49,15 @@ static const struct scan_case cases[] = {
 	 ""},
 	{"a commit's account is not did", HEADER_COMMIT "a2" KEY_DID DID_A KEY_SEQ "05", 0,
 	 FRAME_BAD_FIELDS, 5, ""},
-	{"broken behind what is read",
+	{"broken at its end",
 	 HEADER_ACCOUNT "a3" KEY_DID DID_A KEY_SEQ "05"
 			"6474696d65"
 			"ff",
-	 0, FRAME_EVENT, 5, "did:a"},
+	 -EBADMSG, 0, 0, ""},
+	{"a byte too many",
+	 HEADER_ACCOUNT "a2" KEY_DID DID_A KEY_SEQ "05"
+			"00",
+	 -EBADMSG, 0, 0, ""},
 	{"unknown kind", "a2617466236e6577657202626f7001", -EBADMSG, 0, 0, ""},
 	{"unknown kind with a number",
 	 "a26174642366757a626f7001"
@@ -146,7 +150,6 @@ TEST(names_of_info_and_error)
 	buf_release(&b);
 }
 
-/* What is cut before its number and account are read is broken. */
 TEST(truncations)
 {
 	struct buf b;
