@@ -1,5 +1,5 @@
 /*
- * Pipes between the stages: nng sockets driven by our loop. pipe.c is the only file that includes nng's headers.
+ * Pipes between the stages, on nng's transports and protocols (connection.h), driven by our loop.
  *
  *	pair	two ends; messages stay in order; what was sent when a connection breaks is lost (lane.h makes that safe)
  *	pub/sub	to everybody, losing what does not fit
@@ -19,8 +19,8 @@ struct call; /* a request that waits for its reply */
 struct pipe_handler {
 	/* A peer is there (pair only). */
 	void (*up)(void *arg);
-	/* The peer is gone, and with it whatever was on its way, unread or only just sent (pair only). No message of that
-	 * connection comes after this; what pipe_send took meanwhile may reach the next peer. */
+	/* The peer is gone, and with it whatever was on its way in either direction (pair only). No message of that connection
+	 * comes after this. */
 	void (*down)(void *arg);
 	/* pair, sub: a message, borrowed until the handler returns. */
 	void (*message)(void *arg, struct span message);
@@ -49,7 +49,8 @@ void pipe_hold(struct pipe *p, bool hold);
 void pipe_break(struct pipe *p);
 bool pipe_is_up(const struct pipe *p);
 
-/* req: done is called once, with 0 and the reply (borrowed), or a negative errno: -ETIMEDOUT, -ECANCELED, -ENOBUFS (too many
+/* req: asks now, or when the other end is there; and again when the connection is made anew before the reply has come, so that
+ * a request may be taken twice. done is called once, with 0 and the reply (borrowed), or a negative errno: -ETIMEDOUT, -ECANCELED, -ENOBUFS (too many
  * under way). Never from inside this function. */
 void pipe_call(struct pipe *req, struct span message, uint64_t timeout_usec,
 	       void (*done)(void *arg, int error, struct span reply), void *arg);
