@@ -191,6 +191,7 @@ struct group_test *group_new(struct loop *l, const char *const *settings)
 	set(g, "network.plain_hosts=localhost:*");
 	set(g, "ingest.backfill=true");
 	set(g, "ingest.backoff_min=20ms");
+	set(g, "ingest.backoff_max=100ms");
 	for (size_t i = 0; i < MEMBERS; i++) {
 		char stage[16];
 
