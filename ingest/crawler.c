@@ -314,7 +314,7 @@ static void register_metrics(struct crawler *c, struct metrics *m, struct memory
 	memory_register(memory, "connections", connection_memory, c);
 	memory_register(memory, "hosts", host_memory, c);
 	memory_register(memory, "hosts_database", registry_memory_bytes, c->registry);
-	memory_register(memory, "tls_certificates", tls_memory, c);
+	memory_register(memory, "tls", tls_memory, c);
 }
 
 static int open_registry(struct crawler *c)

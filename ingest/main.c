@@ -1,7 +1,7 @@
 /*
  * standpipe-ingest: reads the event streams of all hosts and feeds them into the lanes. It trusts
- * nothing that a host sends, looks only at a frame's kind, number and account, and leaves
- * everything else to validate.
+ * nothing that a host sends: it checks that a frame is CBOR, reads its kind, number and account,
+ * and leaves everything else to validate.
  */
 #include <string.h>
 

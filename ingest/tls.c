@@ -94,7 +94,7 @@ size_t tls_memory_bytes(const struct tls *t)
 	X509_STORE *store = SSL_CTX_get_cert_store(t->context);
 	int count = sk_X509_OBJECT_num(X509_STORE_get0_objects(store));
 
-	return sizeof(*t) + (size_t)count * TLS_CERTIFICATE_BYTES;
+	return sizeof(*t) + TLS_LIBRARY_BYTES + (size_t)count * TLS_CERTIFICATE_BYTES;
 }
 
 /* The certificate must name the host; an address, which only a configured host may be, must be in
