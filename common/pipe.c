@@ -4,31 +4,30 @@
 #include <errno.h>
 #include <sys/queue.h>
 
-#include "common/connection.h"
+#include "common/endpoint.h"
 #include "common/limits.h"
 
 /* A pair's messages wait in our queue up to QUEUE_BYTES, or one that is larger; as much again, and
  * the kernel's buffers, are on their way. Two full batches of events, so that both ends are kept
  * busy. */
-#define QUEUE_BYTES (2 * (size_t)LIMIT_BATCH_BYTES)
-#define PUB_QUEUE_BYTES                                                                            \
-	KIB(64) /* for a subscriber that does not read; then the old give way to the new */
-#define SUBSCRIBERS_MAX 256
-#define CALLERS_MAX     256  /* on one rep pipe */
-#define CALLS_MAX       1024 /* under way on one req pipe, and from one caller on a rep pipe */
-#define CALLS_BYTES_MAX (4 * (size_t)LIMIT_MESSAGE) /* of their requests */
-#define REPLIES_QUEUE_BYTES                                                                        \
-	(8 * (size_t)LIMIT_MESSAGE) /* for a caller that does not read: it is cut off */
-#define ID_BYTES 4
-#define ID_BIT                                                                                     \
-	0x80 /* of the first byte: the id ends here; an id from further away has others before it  \
-	      */
+#define QUEUE_BYTES         (2 * (size_t)LIMIT_BATCH_BYTES)
+/* For a subscriber that does not read; then the old give way to the new. */
+#define PUB_QUEUE_BYTES     KIB(64)
+/* For a caller that does not read: it is cut off. */
+#define REPLIES_QUEUE_BYTES (8 * (size_t)LIMIT_MESSAGE)
+#define SUBSCRIBERS_MAX     256
+#define CALLERS_MAX         256  /* on one rep pipe */
+#define CALLS_MAX           1024 /* under way on one req pipe, and from one caller on a rep pipe */
+#define CALLS_BYTES_MAX     (4 * (size_t)LIMIT_MESSAGE) /* of their requests */
+#define ID_BYTES            4
+/* Of the first byte: the id ends here. One from further away has others before it. */
+#define ID_BIT              0x80
 
 enum kind { KIND_PAIR, KIND_PUB, KIND_SUB, KIND_REP, KIND_REQ };
 
 static const struct kind_info {
 	enum protocol protocol;
-	unsigned connections_max; /* listening */
+	unsigned links_max; /* listening */
 } kinds[] = {
 	[KIND_PAIR] = {PROTOCOL_PAIR, 1}, [KIND_PUB] = {PROTOCOL_PUB, SUBSCRIBERS_MAX},
 	[KIND_SUB] = {PROTOCOL_SUB, 1},   [KIND_REP] = {PROTOCOL_REP, CALLERS_MAX},
@@ -38,7 +37,7 @@ static const struct kind_info {
 /* rep: a connection, and the requests that it brought. Also pub: a subscriber. */
 struct caller {
 	LIST_ENTRY(caller) in_pipe;
-	struct connection *connection;
+	struct link *link;
 	LIST_HEAD(, call) requests;
 	size_t request_count;
 };
@@ -67,7 +66,7 @@ struct pipe {
 	struct endpoint *endpoint;
 	unsigned refs; /* the owner's, and one for each callback that is running */
 	bool closed;
-	struct connection *connection; /* pair, sub, req: NULL while it is not up */
+	struct link *link; /* pair, sub, req: NULL while it is not up */
 	bool held;
 	bool blocked;                /* pair: a pipe_send gave -EAGAIN */
 	bool broken;                 /* pair: by pipe_break; `down` is on its way */
@@ -94,10 +93,10 @@ static int send_pair(struct pipe *p, struct span message)
 {
 	size_t queued;
 
-	if (p->connection && !p->broken) {
-		queued = connection_queued(p->connection);
+	if (p->link && !p->broken) {
+		queued = link_queued(p->link);
 		if (queued == 0 || (queued < QUEUE_BYTES && message.len < QUEUE_BYTES - queued)) {
-			connection_send(p->connection, SPAN_EMPTY, message);
+			link_send(p->link, SPAN_EMPTY, message);
 			return 0;
 		}
 	}
@@ -109,7 +108,7 @@ static void say_writable(void *arg)
 {
 	struct pipe *p = arg;
 
-	if (!p->blocked || !p->connection)
+	if (!p->blocked || !p->link)
 		return;
 	p->blocked = false;
 	p->handler.writable(p->handler.arg);
@@ -119,7 +118,7 @@ static void pair_up(struct pipe *p)
 {
 	p->broken = false;
 	if (p->held)
-		connection_hold(p->connection, true);
+		link_hold(p->link, true);
 	if (p->blocked)
 		loop_task_queue(p->loop, &p->room);
 	p->handler.up(p->handler.arg);
@@ -128,33 +127,33 @@ static void pair_up(struct pipe *p)
 void pipe_hold(struct pipe *p, bool hold)
 {
 	p->held = hold;
-	if (p->connection)
-		connection_hold(p->connection, hold);
+	if (p->link)
+		link_hold(p->link, hold);
 }
 
 void pipe_break(struct pipe *p)
 {
-	if (!p->connection)
+	if (!p->link)
 		return;
 	p->broken = true;
-	connection_close(p->connection);
+	link_close(p->link);
 }
 
 bool pipe_is_up(const struct pipe *p)
 {
-	return p->connection != NULL;
+	return p->link != NULL;
 }
 
 /* pub and rep: many connections. */
 
-static void add_caller(struct pipe *p, struct connection *connection)
+static void add_caller(struct pipe *p, struct link *link)
 {
 	struct caller *c = xcalloc(1, sizeof(*c));
 
-	c->connection = connection;
+	c->link = link;
 	LIST_INIT(&c->requests);
 	LIST_INSERT_HEAD(&p->callers, c, in_pipe);
-	connection_set_data(connection, c);
+	link_set_data(link, c);
 }
 
 /* Those who still work on its requests answer to nobody. */
@@ -176,9 +175,9 @@ static int send_pub(struct pipe *p, struct span message)
 
 	LIST_FOREACH(c, &p->callers, in_pipe)
 	{
-		if (connection_queued(c->connection) >= PUB_QUEUE_BYTES)
-			connection_clear(c->connection);
-		connection_send(c->connection, SPAN_EMPTY, message);
+		if (link_queued(c->link) >= PUB_QUEUE_BYTES)
+			link_clear(c->link);
+		link_send(c->link, SPAN_EMPTY, message);
 	}
 	return 0;
 }
@@ -188,7 +187,7 @@ static void take_request(struct pipe *p, struct caller *caller, struct span mess
 	struct call *c;
 
 	if (message.len < ID_BYTES || !(message.ptr[0] & ID_BIT)) {
-		connection_close(caller->connection);
+		link_close(caller->link);
 		return;
 	}
 	c = xcalloc(1, sizeof(*c));
@@ -196,7 +195,7 @@ static void take_request(struct pipe *p, struct caller *caller, struct span mess
 	c->caller = caller;
 	LIST_INSERT_HEAD(&caller->requests, c, in_caller);
 	if (++caller->request_count == CALLS_MAX)
-		connection_hold(caller->connection, true);
+		link_hold(caller->link, true);
 	p->handler.request(p->handler.arg, c,
 			   span_of(message.ptr + ID_BYTES, message.len - ID_BYTES));
 }
@@ -205,10 +204,10 @@ void call_reply(struct call *c, struct span message)
 {
 	struct caller *caller = c->caller;
 
-	if (caller && connection_queued(caller->connection) >= REPLIES_QUEUE_BYTES)
-		connection_close(caller->connection);
+	if (caller && link_queued(caller->link) >= REPLIES_QUEUE_BYTES)
+		link_close(caller->link);
 	else if (caller)
-		connection_send(caller->connection, span_of(c->id, ID_BYTES), message);
+		link_send(caller->link, span_of(c->id, ID_BYTES), message);
 	call_drop(c);
 }
 
@@ -219,7 +218,7 @@ void call_drop(struct call *c)
 	if (caller) {
 		LIST_REMOVE(c, in_caller);
 		if (caller->request_count-- == CALLS_MAX)
-			connection_hold(caller->connection, false);
+			link_hold(caller->link, false);
 	}
 	free(c);
 }
@@ -265,7 +264,7 @@ static void send_call(struct pending *c)
 	uint8_t id[ID_BYTES];
 
 	encode_id(id, c->id);
-	connection_send(c->pipe->connection, span_of(id, ID_BYTES), buf_span(&c->message));
+	link_send(c->pipe->link, span_of(id, ID_BYTES), buf_span(&c->message));
 }
 
 /* On a new connection everything that has no answer yet is asked again. */
@@ -301,7 +300,7 @@ static uint32_t next_call_id(struct pipe *p)
 
 static bool has_room_for(const struct pipe *p, size_t len)
 {
-	size_t queued = p->connection ? connection_queued(p->connection) : 0;
+	size_t queued = p->link ? link_queued(p->link) : 0;
 
 	/* What is queued may be of calls that timed out since. */
 	return p->call_count < CALLS_MAX && len <= CALLS_BYTES_MAX - p->call_bytes &&
@@ -330,13 +329,13 @@ void pipe_call(struct pipe *p, struct span message, uint64_t timeout_usec,
 	p->call_bytes += message.len;
 	buf_append(&c->message, message);
 	loop_timer_set(p->loop, &c->timer, timeout_usec);
-	if (p->connection)
+	if (p->link)
 		send_call(c);
 }
 
 /* All kinds. */
 
-static void connection_up(void *arg, struct connection *c)
+static void link_up(void *arg, struct link *c)
 {
 	struct pipe *p = arg;
 
@@ -344,7 +343,7 @@ static void connection_up(void *arg, struct connection *c)
 	if (p->kind == KIND_PUB || p->kind == KIND_REP)
 		add_caller(p, c);
 	else
-		p->connection = c;
+		p->link = c;
 	if (p->kind == KIND_REQ)
 		send_all_calls(p);
 	else if (p->kind == KIND_PAIR)
@@ -352,21 +351,21 @@ static void connection_up(void *arg, struct connection *c)
 	unref(p);
 }
 
-static void connection_down(void *arg, struct connection *c)
+static void link_down(void *arg, struct link *c)
 {
 	struct pipe *p = arg;
 
 	p->refs++;
 	if (p->kind == KIND_PUB || p->kind == KIND_REP)
-		remove_caller(connection_data(c));
+		remove_caller(link_data(c));
 	else
-		p->connection = NULL;
+		p->link = NULL;
 	if (p->kind == KIND_PAIR)
 		p->handler.down(p->handler.arg);
 	unref(p);
 }
 
-static void connection_message(void *arg, struct connection *c, struct span message)
+static void link_message(void *arg, struct link *c, struct span message)
 {
 	struct pipe *p = arg;
 
@@ -377,7 +376,7 @@ static void connection_message(void *arg, struct connection *c, struct span mess
 		p->handler.message(p->handler.arg, message);
 		break;
 	case KIND_REP:
-		take_request(p, connection_data(c), message);
+		take_request(p, link_data(c), message);
 		break;
 	case KIND_REQ:
 		take_reply(p, message);
@@ -388,7 +387,7 @@ static void connection_message(void *arg, struct connection *c, struct span mess
 	unref(p);
 }
 
-static void connection_writable(void *arg, struct connection *c)
+static void link_writable(void *arg, struct link *c)
 {
 	(void)c;
 	say_writable(arg);
@@ -408,7 +407,7 @@ void pipe_close(struct pipe *p)
 	if (!p)
 		return;
 	p->closed = true;
-	p->connection = NULL;
+	p->link = NULL;
 	loop_task_cancel(p->loop, &p->room);
 	endpoint_close(p->endpoint);
 	while ((caller = LIST_FIRST(&p->callers)))
@@ -423,10 +422,10 @@ static int open_pipe(struct loop *l, enum kind kind, bool listen, const char *ur
 {
 	const struct kind_info *k = &kinds[kind];
 	struct pipe *p = xcalloc(1, sizeof(*p));
-	const struct endpoint_handler eh = {.up = connection_up,
-					    .down = connection_down,
-					    .message = connection_message,
-					    .writable = connection_writable,
+	const struct endpoint_handler eh = {.up = link_up,
+					    .down = link_down,
+					    .message = link_message,
+					    .writable = link_writable,
 					    .arg = p};
 	int r;
 
@@ -441,7 +440,7 @@ static int open_pipe(struct loop *l, enum kind kind, bool listen, const char *ur
 	if (kind == KIND_REQ)
 		p->slots = xcalloc(CALLS_MAX, sizeof(struct pending *));
 	if (listen)
-		r = endpoint_listen(l, url, k->protocol, k->connections_max, &eh, &p->endpoint);
+		r = endpoint_listen(l, url, k->protocol, k->links_max, &eh, &p->endpoint);
 	else
 		r = endpoint_dial(l, url, k->protocol, &eh, &p->endpoint);
 	if (r < 0) {

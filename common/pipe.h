@@ -1,5 +1,5 @@
 /*
- * Pipes between the stages, on nng's transports and protocols (connection.h), driven by our loop.
+ * Pipes between the stages, on nng's transports and protocols (endpoint.h), driven by our loop.
  *
  *	pair	two ends; messages stay in order; what was sent when a connection breaks is lost (lane.h makes that safe)
  *	pub/sub	to everybody, losing what does not fit

@@ -1,6 +1,6 @@
 /*
  * Connections that carry messages, over nng's streams (ipc and tcp), and the endpoints that make them. pipe.c gives them their
- * meaning. connection.c is the only file that includes nng's headers.
+ * meaning. endpoint.c is the only file that includes nng's headers.
  *
  *	endpoint, listening or dialling ---> connection ---> messages, in order, both ways
  *
@@ -14,7 +14,7 @@
  * comes before that, so that they have the stages' signals blocked.
  *
  * Limits: a connection reads 128 KiB ahead, or one message of LIMIT_MESSAGE. What is to be sent is bounded by the sender, by
- * connection_queued. Nobody gets more than 5 seconds to say hello.
+ * link_queued. Nobody gets more than 5 seconds to say hello.
  */
 #pragma once
 
@@ -22,7 +22,7 @@
 #include "common/loop.h"
 
 struct endpoint;
-struct connection;
+struct link;
 
 /* SP's numbers for what an end is. */
 enum protocol {
@@ -34,13 +34,13 @@ enum protocol {
 };
 
 struct endpoint_handler {
-	void (*up)(void *arg, struct connection *c);
-	/* It is gone once this returns, and with it what was on its way. No message of it comes after connection_close. */
-	void (*down)(void *arg, struct connection *c);
+	void (*up)(void *arg, struct link *c);
+	/* It is gone once this returns, and with it what was on its way. No message of it comes after link_close. */
+	void (*down)(void *arg, struct link *c);
 	/* Borrowed until the handler returns. */
-	void (*message)(void *arg, struct connection *c, struct span message);
+	void (*message)(void *arg, struct link *c, struct span message);
 	/* What was queued is being written: the queue is empty. */
-	void (*writable)(void *arg, struct connection *c);
+	void (*writable)(void *arg, struct link *c);
 	void *arg;
 };
 
@@ -55,15 +55,15 @@ int endpoint_dial(struct loop *l, const char *url, enum protocol protocol,
 void endpoint_close(struct endpoint *e);
 
 /* For the handler's use. */
-void connection_set_data(struct connection *c, void *data);
-void *connection_data(const struct connection *c);
+void link_set_data(struct link *c, void *data);
+void *link_data(const struct link *c);
 /* One message, head and body. Copies. */
-void connection_send(struct connection *c, struct span head, struct span body);
+void link_send(struct link *c, struct span head, struct span body);
 /* Bytes of messages that are not being written yet. */
-size_t connection_queued(const struct connection *c);
+size_t link_queued(const struct link *c);
 /* Forgets those. */
-void connection_clear(struct connection *c);
+void link_clear(struct link *c);
 /* Stops taking messages, so that the peer has to wait; or goes on. */
-void connection_hold(struct connection *c, bool hold);
+void link_hold(struct link *c, bool hold);
 /* `down` follows, but not from inside this function. */
-void connection_close(struct connection *c);
+void link_close(struct link *c);

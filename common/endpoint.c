@@ -1,4 +1,4 @@
-#include "common/connection.h"
+#include "common/endpoint.h"
 
 #include <assert.h>
 #include <errno.h>
@@ -11,21 +11,22 @@
 
 #include "common/limits.h"
 
-#define HELLO_BYTES 8
-#define HELLO_USEC  (5 * USEC_PER_SEC)
-#define HANDSHAKES_MAX                                                                             \
-	16 /* connections that have not said hello, beside the endpoint's own limit */
-#define HEAD_BYTES_MAX   9 /* of a message: over ipc a 1, and its length in 8 bytes */
+#define HELLO_BYTES      8
+#define HELLO_USEC       (5 * USEC_PER_SEC)
 #define REQUEST_ID_BYTES 4 /* what req and rep put before a message of LIMIT_MESSAGE */
 #define READ_BYTES       KIB(128)
-#define KEEP_BYTES       KIB(256) /* a buffer that a large message made larger is given back */
-#define QUEUE_BYTES_MAX                                                                            \
-	(12 * (size_t)LIMIT_MESSAGE) /* asserted; every sender has a lower limit of its own */
-#define TURN_MESSAGES     64 /* taken from one connection before the others get their turn */
-#define REDIAL_MIN_USEC   (20 * USEC_PER_MSEC)
-#define REDIAL_MAX_USEC   (500 * USEC_PER_MSEC)
-#define ACCEPT_AGAIN_USEC (100 * USEC_PER_MSEC) /* after an error, such as too many descriptors */
-#define SOCKET_FILE_MODE  0660                  /* the group's stages and nobody else */
+#define KEEP_BYTES       KIB(256) /* what a large message took beyond that is given back */
+#define TURN_MESSAGES    64       /* taken from one connection before the others get their turn */
+#define REDIAL_MIN_USEC  (20 * USEC_PER_MSEC)
+#define REDIAL_MAX_USEC  (500 * USEC_PER_MSEC)
+#define SOCKET_FILE_MODE 0660 /* the group's stages and nobody else */
+
+/* Connections that have not said hello, beside the endpoint's own limit. */
+#define HANDSHAKES_MAX    16
+/* Asserted; every sender has a lower limit of its own. */
+#define QUEUE_BYTES_MAX   (12 * (size_t)LIMIT_MESSAGE)
+/* After an error, such as too many descriptors. */
+#define ACCEPT_AGAIN_USEC (100 * USEC_PER_MSEC)
 
 /* Something that nng does for us. It is busy from its start until the loop has taken its end. */
 struct op {
@@ -45,8 +46,8 @@ struct done_list {
 	int event_fd;
 };
 
-struct connection {
-	LIST_ENTRY(connection) in_endpoint;
+struct link {
+	LIST_ENTRY(link) in_endpoint;
 	struct endpoint *endpoint;
 	nng_stream *stream;
 	void *data;
@@ -54,8 +55,7 @@ struct connection {
 	bool closing;
 	bool held;
 	struct loop_timer hello_timer;
-	struct loop_task task; /* goes on with messages that are there, or ends a connection that is
-				  closing */
+	struct loop_task task; /* goes on with messages that are there, or ends what is closing */
 
 	struct op reading;
 	uint8_t *in;
@@ -79,9 +79,9 @@ struct endpoint {
 	bool closed;
 	struct done_list done;
 	struct loop_io done_io;
-	LIST_HEAD(, connection) connections;
-	LIST_HEAD(, connection)
-	freed; /* by endpoint_close; some callback may still be at work on one */
+	LIST_HEAD(, link) links;
+	/* By endpoint_close; a callback may still be at work on one. */
+	LIST_HEAD(, link) freed;
 	unsigned up_count;
 	unsigned hello_count;
 	nng_stream_listener *listener; /* or */
@@ -91,7 +91,7 @@ struct endpoint {
 	uint64_t redial_usec;
 };
 
-static void make_connection(void *arg);
+static void make_link(void *arg);
 
 static int translate(int nng_error)
 {
@@ -130,19 +130,17 @@ static void op_is_done(void *arg)
 	pthread_mutex_unlock(&done->lock);
 }
 
-static struct op *pop_done(struct done_list *done)
+/* All that are there, in order. */
+static struct op *take_list(struct done_list *done)
 {
-	struct op *op;
+	struct op *first;
 
 	pthread_mutex_lock(&done->lock);
-	op = done->first;
-	if (op) {
-		done->first = op->next_done;
-		if (!done->first)
-			done->end = &done->first;
-	}
+	first = done->first;
+	done->first = NULL;
+	done->end = &done->first;
 	pthread_mutex_unlock(&done->lock);
-	return op;
+	return first;
 }
 
 static void op_init(struct op *op, struct endpoint *e, void (*done)(void *arg), void *arg)
@@ -161,7 +159,7 @@ static void op_release(struct op *op)
 	nng_aio_free(op->aio);
 }
 
-static void free_connection(struct connection *c)
+static void free_link(struct link *c)
 {
 	free(c->in);
 	free(c);
@@ -169,13 +167,13 @@ static void free_connection(struct connection *c)
 
 static void unref(struct endpoint *e)
 {
-	struct connection *c;
+	struct link *c;
 
 	if (--e->refs > 0)
 		return;
 	while ((c = LIST_FIRST(&e->freed))) {
 		LIST_REMOVE(c, in_endpoint);
-		free_connection(c);
+		free_link(c);
 	}
 	pthread_mutex_destroy(&e->done.lock);
 	free(e);
@@ -184,13 +182,14 @@ static void unref(struct endpoint *e)
 static void take_done(void *arg, uint32_t events)
 {
 	struct endpoint *e = arg;
-	struct op *op;
+	struct op *op, *next;
 	eventfd_t count;
 
 	(void)events;
 	e->refs++;
 	eventfd_read(e->done.event_fd, &count);
-	while (!e->closed && (op = pop_done(&e->done))) {
+	for (op = take_list(&e->done); op && !e->closed; op = next) {
+		next = op->next_done; /* it may be started again, and done, before we are back */
 		op->busy = false;
 		op->done(op->arg);
 	}
@@ -200,7 +199,7 @@ static void take_done(void *arg, uint32_t events)
 /* The end of a connection. */
 
 /* All but what a handler that is running may still look at. */
-static void release_connection(struct connection *c)
+static void release_link(struct link *c)
 {
 	struct loop *l = c->endpoint->loop;
 
@@ -222,7 +221,7 @@ static void redial(struct endpoint *e)
 		e->redial_usec = REDIAL_MAX_USEC;
 }
 
-static void end_connection(struct connection *c)
+static void end_link(struct link *c)
 {
 	struct endpoint *e = c->endpoint;
 
@@ -236,12 +235,12 @@ static void end_connection(struct connection *c)
 	}
 	if (e->closed)
 		return;
-	release_connection(c);
-	free_connection(c);
+	release_link(c);
+	free_link(c);
 }
 
 /* Its operations end soon; the last one of them ends the connection. */
-void connection_close(struct connection *c)
+void link_close(struct link *c)
 {
 	if (c->closing)
 		return;
@@ -250,15 +249,15 @@ void connection_close(struct connection *c)
 	loop_task_queue(c->endpoint->loop, &c->task);
 }
 
-static void end_if_idle(struct connection *c)
+static void end_if_idle(struct link *c)
 {
 	if (!c->reading.busy && !c->writing.busy)
-		end_connection(c);
+		end_link(c);
 }
 
 /* Writing. */
 
-static void write_on(struct connection *c)
+static void write_on(struct link *c)
 {
 	nng_iov iov = {.iov_buf = c->sending.ptr + c->sent, .iov_len = c->sending.len - c->sent};
 	int r = nng_aio_set_iov(c->writing.aio, 1, &iov);
@@ -268,7 +267,7 @@ static void write_on(struct connection *c)
 	nng_stream_send(c->stream, c->writing.aio);
 }
 
-static void write_queue(struct connection *c)
+static void write_queue(struct link *c)
 {
 	struct buf empty = c->sending;
 
@@ -280,11 +279,11 @@ static void write_queue(struct connection *c)
 
 static void written(void *arg)
 {
-	struct connection *c = arg;
+	struct link *c = arg;
 	struct endpoint *e = c->endpoint;
 
 	if (nng_aio_result(c->writing.aio) != 0)
-		connection_close(c);
+		link_close(c);
 	if (c->closing) {
 		end_if_idle(c);
 		return;
@@ -307,7 +306,7 @@ static void put_length(struct buf *b, uint64_t v)
 		buf_put_u8(b, (uint8_t)(v >> (56 - 8 * i)));
 }
 
-void connection_send(struct connection *c, struct span head, struct span body)
+void link_send(struct link *c, struct span head, struct span body)
 {
 	if (c->closing)
 		return;
@@ -321,19 +320,19 @@ void connection_send(struct connection *c, struct span head, struct span body)
 		write_queue(c);
 }
 
-size_t connection_queued(const struct connection *c)
+size_t link_queued(const struct link *c)
 {
 	return c->out.len;
 }
 
-void connection_clear(struct connection *c)
+void link_clear(struct link *c)
 {
 	buf_trim(&c->out, KEEP_BYTES);
 }
 
 /* Reading. */
 
-static void read_on(struct connection *c)
+static void read_on(struct link *c)
 {
 	nng_iov iov = {.iov_buf = c->in + c->in_to, .iov_len = c->in_cap - c->in_to};
 	int r = nng_aio_set_iov(c->reading.aio, 1, &iov);
@@ -344,7 +343,7 @@ static void read_on(struct connection *c)
 }
 
 /* Moves what is there to the front, of a buffer that holds want bytes and more. */
-static void make_room(struct connection *c, size_t want)
+static void make_room(struct link *c, size_t want)
 {
 	size_t left = c->in_to - c->in_from;
 
@@ -367,8 +366,9 @@ static size_t largest_message(enum protocol p)
 }
 
 /* 1: ret is a whole message. 0: it is not all there, and takes *ret_want bytes. -EBADMSG. */
-static int next_message(struct connection *c, struct span *ret, size_t *ret_want)
+static int next_message(struct link *c, struct span *ret, size_t *ret_want)
 {
+	/* Over ipc a 1, then the length in 8 bytes. */
 	size_t head = c->endpoint->is_ipc ? 9 : 8, left = c->in_to - c->in_from;
 	const uint8_t *p = c->in + c->in_from;
 	uint64_t len = 0;
@@ -390,7 +390,7 @@ static int next_message(struct connection *c, struct span *ret, size_t *ret_want
 }
 
 /* Hands out the messages that are there, and reads on when there are none. */
-static void take_messages(struct connection *c)
+static void take_messages(struct link *c)
 {
 	struct endpoint *e = c->endpoint;
 	struct span message;
@@ -409,7 +409,7 @@ static void take_messages(struct connection *c)
 	if (c->held || c->closing)
 		return;
 	if (r < 0) {
-		connection_close(c);
+		link_close(c);
 	} else if (r > 0) {
 		loop_task_queue(e->loop, &c->task);
 	} else {
@@ -420,7 +420,7 @@ static void take_messages(struct connection *c)
 
 static void run_task(void *arg)
 {
-	struct connection *c = arg;
+	struct link *c = arg;
 	struct endpoint *e = c->endpoint;
 
 	e->refs++;
@@ -431,7 +431,7 @@ static void run_task(void *arg)
 	unref(e);
 }
 
-void connection_hold(struct connection *c, bool hold)
+void link_hold(struct link *c, bool hold)
 {
 	c->held = hold;
 	if (!hold && !c->closing && c->up)
@@ -478,7 +478,7 @@ static bool is_hello(const uint8_t *p, enum protocol want)
 }
 
 /* It stays in the way of others until it is up or closed. */
-static void take_hello(struct connection *c)
+static void take_hello(struct link *c)
 {
 	struct endpoint *e = c->endpoint;
 
@@ -487,7 +487,7 @@ static void take_hello(struct connection *c)
 		return;
 	}
 	if (e->up_count >= e->max || !is_hello(c->in, peer_of(e->protocol))) {
-		connection_close(c);
+		link_close(c);
 		return;
 	}
 	c->in_from = HELLO_BYTES;
@@ -503,10 +503,10 @@ static void take_hello(struct connection *c)
 
 static void have_read(void *arg)
 {
-	struct connection *c = arg;
+	struct link *c = arg;
 
 	if (nng_aio_result(c->reading.aio) != 0)
-		connection_close(c);
+		link_close(c);
 	if (c->closing) {
 		end_if_idle(c);
 		return;
@@ -520,16 +520,16 @@ static void have_read(void *arg)
 
 static void hello_is_late(void *arg)
 {
-	connection_close(arg);
+	link_close(arg);
 }
 
-static void new_connection(struct endpoint *e, nng_stream *stream)
+static void new_link(struct endpoint *e, nng_stream *stream)
 {
-	struct connection *c = xcalloc(1, sizeof(*c));
+	struct link *c = xcalloc(1, sizeof(*c));
 
 	c->endpoint = e;
 	c->stream = stream;
-	LIST_INSERT_HEAD(&e->connections, c, in_endpoint);
+	LIST_INSERT_HEAD(&e->links, c, in_endpoint);
 	e->hello_count++;
 	loop_timer_init(&c->hello_timer, hello_is_late, c);
 	loop_timer_set(e->loop, &c->hello_timer, HELLO_USEC);
@@ -544,7 +544,7 @@ static void new_connection(struct endpoint *e, nng_stream *stream)
 	read_on(c);
 }
 
-static void connection_made(void *arg)
+static void link_made(void *arg)
 {
 	struct endpoint *e = arg;
 	nng_stream *stream;
@@ -560,12 +560,12 @@ static void connection_made(void *arg)
 	if (e->up_count >= e->max || e->hello_count >= HANDSHAKES_MAX)
 		nng_stream_free(stream);
 	else
-		new_connection(e, stream);
+		new_link(e, stream);
 	if (e->listener)
-		make_connection(e);
+		make_link(e);
 }
 
-static void make_connection(void *arg)
+static void make_link(void *arg)
 {
 	struct endpoint *e = arg;
 
@@ -580,7 +580,7 @@ static void make_connection(void *arg)
 
 void endpoint_close(struct endpoint *e)
 {
-	struct connection *c;
+	struct link *c;
 
 	if (!e)
 		return;
@@ -595,9 +595,9 @@ void endpoint_close(struct endpoint *e)
 	if (e->making.busy && nng_aio_result(e->making.aio) == 0)
 		nng_stream_free(nng_aio_get_output(e->making.aio, 0));
 	nng_aio_free(e->making.aio);
-	while ((c = LIST_FIRST(&e->connections))) {
+	while ((c = LIST_FIRST(&e->links))) {
 		nng_stream_close(c->stream);
-		release_connection(c);
+		release_link(c);
 		LIST_INSERT_HEAD(&e->freed, c, in_endpoint);
 	}
 	nng_stream_listener_free(e->listener);
@@ -658,7 +658,7 @@ static struct endpoint *new_endpoint(struct loop *l, const char *url, enum proto
 	e->is_ipc = is_ipc(url);
 	e->refs = 1;
 	e->redial_usec = REDIAL_MIN_USEC;
-	LIST_INIT(&e->connections);
+	LIST_INIT(&e->links);
 	LIST_INIT(&e->freed);
 	pthread_mutex_init(&e->done.lock, NULL);
 	e->done.end = &e->done.first;
@@ -666,8 +666,8 @@ static struct endpoint *new_endpoint(struct loop *l, const char *url, enum proto
 	assert(e->done.event_fd >= 0);
 	loop_io_init(&e->done_io, take_done, e);
 	loop_io_add(l, &e->done_io, e->done.event_fd, EPOLLIN);
-	loop_timer_init(&e->again, make_connection, e);
-	op_init(&e->making, e, connection_made, e);
+	loop_timer_init(&e->again, make_link, e);
+	op_init(&e->making, e, link_made, e);
 	return e;
 }
 
@@ -677,7 +677,7 @@ static int open_endpoint(struct endpoint *e, int error, struct endpoint **ret)
 		endpoint_close(e);
 		return translate(error);
 	}
-	make_connection(e);
+	make_link(e);
 	*ret = e;
 	return 0;
 }
@@ -706,12 +706,12 @@ int endpoint_dial(struct loop *l, const char *url, enum protocol protocol,
 	return open_endpoint(e, open_dialer(e, url), ret);
 }
 
-void connection_set_data(struct connection *c, void *data)
+void link_set_data(struct link *c, void *data)
 {
 	c->data = data;
 }
 
-void *connection_data(const struct connection *c)
+void *link_data(const struct link *c)
 {
 	return c->data;
 }
