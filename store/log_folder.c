@@ -4,6 +4,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -93,11 +94,32 @@ static int scan(struct log_folder *f)
 	return r;
 }
 
+/* A new folder is durable when the one that it is in has been synced. */
+static int make_folder(const char *path)
+{
+	char above[PATH_MAX];
+	int fd, r = 0, n = snprintf(above, sizeof(above), "%s/..", path);
+
+	if (mkdir(path, FOLDER_MODE) < 0)
+		return errno == EEXIST ? 0 : -errno;
+	if (n >= (int)sizeof(above))
+		return -ENAMETOOLONG;
+	fd = open(above, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (fd < 0)
+		return -errno;
+	if (fsync(fd) < 0)
+		r = -errno;
+	close(fd);
+	return r;
+}
+
 int log_folder_open(const char *path, struct log_folder *ret)
 {
+	int r = make_folder(path);
+
 	*ret = (struct log_folder){.fd = -1};
-	if (mkdir(path, FOLDER_MODE) < 0 && errno != EEXIST)
-		return -errno;
+	if (r < 0)
+		return r;
 	ret->fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	if (ret->fd < 0)
 		return -errno;

@@ -188,6 +188,22 @@ TEST(records_of_other_messages_are_not_believed)
 	release(&p);
 }
 
+TEST(a_record_of_another_place_is_made_anew)
+{
+	struct pair p;
+	struct log_index_record record;
+	uint8_t bytes[LOG_INDEX_RECORD_SIZE];
+	size_t at = 1500 * LOG_INDEX_RECORD_SIZE;
+
+	make(&p);
+	CHECK_INT(log_index_record_decode(span_of(p.records.ptr + at, sizeof(bytes)), &record), 0);
+	record.offset++;
+	log_index_record_encode(&record, bytes);
+	CHECK_INT(file_write_at(p.index_fd, span_of(bytes, sizeof(bytes)), at), 0);
+	recover(&p, 1500);
+	release(&p);
+}
+
 static const struct {
 	const char *what;
 	int64_t bytes;
