@@ -8,7 +8,11 @@
 #include <string.h>
 #include <time.h>
 
+/* Some of them are macros of the C library, depending on the compiler. */
 #undef alloca
+#undef sprintf
 #undef strncpy
-#pragma GCC poison strcpy strcat sprintf vsprintf strncpy strncat strtok atoi atol atoll strtol strtoul strtoll strtoull
+#undef vsprintf
+#pragma GCC poison strcpy strcat sprintf vsprintf strncpy strncat strtok
+#pragma GCC poison atoi atol atoll strtol strtoul strtoll strtoull
 #pragma GCC poison gets localtime gmtime alloca system
