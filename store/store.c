@@ -21,7 +21,7 @@ struct store {
 	struct storage_options options;
 	char folder[PATH_MAX];
 	struct storage *storage; /* NULL while the disk has no room */
-	bool failed; /* the group in hand is lost; storage and lanes are yet to be reset */
+	int error; /* why the group in hand is lost: storage and lanes are yet to be reset */
 	struct tally *tally;
 	struct head head;
 	struct pipe *head_pipe;
@@ -61,7 +61,7 @@ static bool is_ready(void *arg)
 {
 	const struct store *s = arg;
 
-	return s->storage && !s->failed;
+	return s->storage && s->error == 0;
 }
 
 static bool may_pass(int error)
@@ -69,22 +69,13 @@ static bool may_pass(int error)
 	return error == -ENOSPC || error == -EDQUOT || error == -EFBIG;
 }
 
-static void give_up(struct store *s)
-{
-	log_error("store cannot go on, and ends; its next start recovers");
-	loop_quit(s->stage->loop, STAGE_EXIT_AGAIN);
-}
-
 /* Nothing of the group in hand was acknowledged. What has to be torn down may be in use by our
  * callers, so that is left to the end of the turn. */
 static void fail(struct store *s, int error)
 {
-	s->failed = true;
+	s->error = error;
 	tally_drop(s->tally);
-	if (may_pass(error))
-		loop_task_queue(s->stage->loop, &s->commit);
-	else
-		give_up(s);
+	loop_task_queue(s->stage->loop, &s->commit);
 }
 
 static int commit_group(struct store *s)
@@ -144,6 +135,12 @@ static int open_storage(struct store *s)
 	return 0;
 }
 
+static void give_up(struct store *s)
+{
+	log_error("store cannot go on, and ends; its next start recovers");
+	loop_quit(s->stage->loop, STAGE_EXIT_AGAIN);
+}
+
 static void wait_for_room(struct store *s)
 {
 	log_warning("no room on the disk: events wait, next attempt in %u s",
@@ -172,7 +169,7 @@ static void retry(void *arg)
 
 static void tear_down(struct store *s)
 {
-	s->failed = false;
+	s->error = 0;
 	storage_close(s->storage);
 	s->storage = NULL;
 	for (size_t i = 0; i < s->lane_count; i++)
@@ -184,8 +181,10 @@ static void end_turn(void *arg)
 {
 	struct store *s = arg;
 
-	if (s->failed)
+	if (may_pass(s->error))
 		tear_down(s);
+	else if (s->error < 0)
+		give_up(s);
 	else if (s->storage)
 		(void)!commit_group(s);
 }

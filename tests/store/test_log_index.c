@@ -36,7 +36,7 @@ static int open_new(const char *folder, const char *name)
 
 static void add_event(struct pair *p, uint64_t seq)
 {
-	static const enum event_kind kinds[] = {EVENT_IDENTITY, EVENT_ACCOUNT};
+	static const uint8_t kinds[] = {EVENT_IDENTITY, EVENT_ACCOUNT};
 	struct log_index_record record = {.offset = p->messages.len,
 					  .usec = seq,
 					  .host_id = HOST,
