@@ -1,5 +1,6 @@
 #include "ingest/connection.h"
 
+#include <dirent.h>
 #include <errno.h>
 
 #include "common/config.h"
@@ -549,6 +550,50 @@ TEST(a_message_that_never_ends)
 	send_pong(&r);
 	CHECK_END(&r, END_SILENT);
 	loop_timer_cancel(r.loop, &r.pong_timer);
+	rig_release(&r);
+}
+
+/* Descriptors that epoll watches for this process. */
+static unsigned count_watched(void)
+{
+	DIR *folder = opendir("/proc/self/fdinfo");
+	unsigned count = 0;
+
+	for (struct dirent *entry; (entry = readdir(folder));) {
+		char path[300], line[256];
+		FILE *f;
+
+		snprintf(path, sizeof(path), "/proc/self/fdinfo/%s", entry->d_name);
+		f = fopen(path, "re");
+		while (f && fgets(line, sizeof(line), f))
+			count += strncmp(line, "tfd:", 4) == 0;
+		if (f)
+			fclose(f);
+	}
+	closedir(folder);
+	return count;
+}
+
+/* While it is not read, the socket must not wake the loop, which what is waiting in it would do for
+ * ever. */
+TEST(no_room_and_no_wakes)
+{
+	unsigned watched;
+	struct rig r;
+
+	rig_init(&r, "", NULL);
+	r.take = 0;
+	dial(&r, "");
+	wait_until(r.loop, is_open, &r, "open");
+	watched = count_watched();
+	raw_client_frame(r.client, 0x82, SPAN_LITERAL("one"));
+	raw_client_frame(r.client, 0x82, SPAN_LITERAL("two"));
+	wait_until(r.loop, is_holding, &r, "no room");
+	CHECK_INT(count_watched(), watched - 1);
+	r.take = 2;
+	connection_resume(r.connection);
+	wait_until(r.loop, has_two, &r, "two messages");
+	CHECK_INT(count_watched(), watched);
 	rig_release(&r);
 }
 

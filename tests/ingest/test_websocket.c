@@ -14,9 +14,10 @@ struct side {
 	bool end;     /* after `in`: the end of the stream instead of -EAGAIN */
 	bool stuck;   /* nothing can be written */
 	struct buf out;
-	struct buf got; /* messages, "[...]" */
-	int verdict;    /* what message returns */
-	unsigned take;  /* messages that are taken before verdict counts */
+	struct buf got;  /* messages, "[...]" */
+	int verdict;     /* what message returns */
+	bool only_small; /* there is no room for messages of two bytes or more */
+	unsigned take;   /* messages that are taken before verdict counts */
 };
 
 static ssize_t side_read(void *arg, uint8_t *ret, size_t size)
@@ -48,6 +49,8 @@ static int side_message(void *arg, struct span message)
 
 	if (s->take == 0)
 		return s->verdict;
+	if (s->only_small && message.len > 1)
+		return -EAGAIN;
 	s->take--;
 	buf_append_str(&s->got, "[");
 	buf_append(&s->got, message);
@@ -302,6 +305,24 @@ TEST(holding)
 	CHECK(!websocket_is_holding(s.socket));
 	websocket_receive(s.socket);
 	CHECK_GOT(&s, "[1][2][][4][5]");
+	side_release(&s);
+}
+
+/* There would be room for the third. */
+TEST(nothing_overtakes_what_is_held)
+{
+	struct side s;
+
+	side_init(&s);
+	s.only_small = true;
+	put_text(&s, 0x82, "1");
+	put_text(&s, 0x82, "large");
+	put_text(&s, 0x82, "3");
+	websocket_receive(s.socket);
+	CHECK_GOT(&s, "[1]");
+	s.only_small = false;
+	websocket_resume(s.socket);
+	CHECK_GOT(&s, "[1][large][3]");
 	side_release(&s);
 }
 
