@@ -217,7 +217,7 @@ static bool flood_is_held(void *arg)
 	if (kept > f->most_kept)
 		f->most_kept = kept;
 	f->full_turns = ask_more(f) > 0 ? 0 : f->full_turns + 1;
-	return f->asked == MANY || f->full_turns == FULL_TURNS;
+	return f->asked == MANY || (kept >= LANES_HOLD_BYTES && f->full_turns >= FULL_TURNS);
 }
 
 static bool flood_is_answered(void *arg)
