@@ -47,6 +47,9 @@ PIPELINE_TESTS := $(patsubst tests/%.c,$(B)/tests/%,$(wildcard tests/pipeline/te
 FUZZERS := $(patsubst tests/%.c,$(B)/tests/%,$(wildcard tests/fuzz/fuzz_*.c))
 ALL_C := $(foreach r,$(ROOMS) tests $(addprefix tests/,common $(STAGES) ctl pipeline fuzz),$(wildcard $(r)/*.c))
 
+# Where tests find the programs.
+export STANDPIPE_BUILD := $(CURDIR)/$(B)
+
 all: $(PROGRAMS) ## build the stages and the standpipe command
 .PHONY: all deps run test test-unit test-pipeline test-real asan lint format fuzz install clean help
 .DELETE_ON_ERROR:
@@ -112,7 +115,11 @@ run: run-deps ## build, and run a relay on http://localhost:2470 with its data u
 
 test: deps ## everything: lint apart, all tests there are
 	$(Q)$(MAKE) --no-print-directory all tests
+	$(Q)$(MAKE) --no-print-directory test-suite
+
+test-suite:
 	$(Q)tests/summary $(TESTS) $(FUZZERS) $(PIPELINE_TESTS) tests/units tests/real/run
+.PHONY: test-suite
 
 tests: $(TESTS) $(FUZZERS) $(PIPELINE_TESTS)
 .PHONY: tests
@@ -123,19 +130,12 @@ test-unit: $(TESTS) $(FUZZERS) ## unit tests and the replayed fuzz corpora
 test-pipeline: all $(PIPELINE_TESTS) ## the whole group against small fake hosts
 	$(Q)tests/summary $(PIPELINE_TESTS)
 
-test-real: all ## real PDS, PLC directory and clients from npm
+test-real: deps all ## real PDS, PLC directory and clients from npm
 	$(Q)tests/summary tests/real/run
 
-asan: ## unit and pipeline tests under AddressSanitizer and UndefinedBehaviorSanitizer
+asan: deps ## the whole suite under AddressSanitizer and UndefinedBehaviorSanitizer
 	$(Q)$(MAKE) --no-print-directory VARIANT=asan all tests
-	$(Q)$(MAKE) --no-print-directory VARIANT=asan test-unit test-pipeline
-
-fuzz: ## every fuzz target with clang's libFuzzer, FUZZ_SECONDS (60) each, from its corpus
-	$(Q)$(MAKE) --no-print-directory CC=clang VARIANT=fuzz run-fuzzers
-
-run-fuzzers: $(FUZZERS)
-	$(Q)tests/fuzz/run $(FUZZERS)
-.PHONY: run-fuzzers
+	$(Q)$(MAKE) --no-print-directory VARIANT=asan test-suite
 
 lint: ## warnings of gcc and clang as errors, formatting, layering, man pages, shell scripts
 	$(Q)tests/lint
