@@ -259,11 +259,20 @@ static bool is_vouched_for(struct span key)
 	return false;
 }
 
+/* Header and body are still DAG-CBOR. */
+static bool is_whole(struct span frame)
+{
+	struct reader r = reader_of(frame);
+
+	return cbor_skip(&r, NULL) == 0 && cbor_skip(&r, NULL) == 0 && r.left == 0;
+}
+
 /* Sends the frame once for each bit of what is vouched for, flipped; each with a seq of its own.
- * Returns how many. */
+ * Returns how many. A flip that breaks the frame's CBOR ends the connection: another test. */
 static uint64_t send_flipped(struct scene *s, const struct repo_commit *commit)
 {
 	uint64_t count = 0;
+	bool after_seq = false; /* a seq may be longer than the clean one: what comes after moves */
 	struct buf clean;
 	struct reader r;
 	struct cbor_map map;
@@ -275,21 +284,22 @@ static uint64_t send_flipped(struct scene *s, const struct repo_commit *commit)
 	CHECK(cbor_skip(&r, NULL) == 0 && cbor_map_open(&r, &map) == 0);
 	while (cbor_map_more(&map) && cbor_map_key(&r, &map, &key) == 0 &&
 	       cbor_skip(&r, &value) == 0) {
-		size_t from = (size_t)(value.ptr - clean.ptr) * 8,
-		       bits = is_vouched_for(key) ? value.len * 8 : 0;
+		size_t from = (size_t)(value.ptr - clean.ptr) * 8;
+		size_t end = from + (is_vouched_for(key) ? value.len * 8 : 0);
 
-		for (size_t bit = from; bit < from + bits; bit++) {
-			/* seq may stand before the bit and change its length: flip counted from the
-			 * end. */
-			size_t from_end = clean.len * 8 - bit;
-
+		for (size_t bit = from; bit < end; bit++) {
 			buf_clear(&s->frame);
 			frame_put_commit(&s->frame, ++s->seq, commit);
-			s->frame.ptr[(s->frame.len * 8 - from_end) / 8] ^= (uint8_t)(1u
-										     << (bit % 8));
+			size_t moved = after_seq ? s->frame.len - clean.len : 0;
+
+			s->frame.ptr[bit / 8 + moved] ^= (uint8_t)(1u << bit % 8);
+			if (!is_whole(buf_span(&s->frame)))
+				continue;
 			send_frame(s);
 			count++;
 		}
+		if (span_is(key, "seq"))
+			after_seq = true;
 	}
 	buf_release(&clean);
 	return count;
