@@ -211,6 +211,13 @@ static bool has_two(void *arg)
 	return r->messages >= 2;
 }
 
+static bool has_three(void *arg)
+{
+	struct rig *r = arg;
+
+	return r->messages >= 3;
+}
+
 static bool is_holding(void *arg)
 {
 	struct rig *r = arg;
@@ -590,9 +597,10 @@ TEST(no_room_and_no_wakes)
 	raw_client_frame(r.client, 0x82, SPAN_LITERAL("two"));
 	wait_until(r.loop, is_holding, &r, "no room");
 	CHECK_INT(count_watched(), watched - 1);
-	r.take = 2;
+	r.take = 3;
 	connection_resume(r.connection);
-	wait_until(r.loop, has_two, &r, "two messages");
+	raw_client_frame(r.client, 0x82, SPAN_LITERAL("three"));
+	wait_until(r.loop, has_three, &r, "the third message");
 	CHECK_INT(count_watched(), watched);
 	rig_release(&r);
 }
