@@ -1,20 +1,22 @@
 /*
- * Connections that carry messages, over nng's streams (ipc and tcp), and the endpoints that make them. pipe.c gives them their
- * meaning. endpoint.c is the only file that includes nng's headers.
+ * Connections that carry messages, over nng's streams (ipc and tcp), and the endpoints that make
+ * them. pipe.c gives them their meaning. endpoint.c is the only file that includes nng's headers.
  *
  *	endpoint, listening or dialling ---> connection ---> messages, in order, both ways
  *
- * On the wire a connection speaks as nng's own sockets do (SP: a hello that names the protocol, then messages with their length),
- * so any nng program may be at the other end. nng's sockets themselves are not used: those of 1.5.2 can stop for good when a
- * connection ends while a message is half read or half written (nni_aio_begin of a stopped aio gives no callback), which is what
+ * On the wire a connection speaks as nng's own sockets do (SP: a hello that names the protocol,
+ * then messages with their length), so any nng program may be at the other end. nng's sockets
+ * themselves are not used: those of 1.5.2 can stop for good when a connection ends while a message
+ * is half read or half written (nni_aio_begin of a stopped aio gives no callback), which is what
  * happens whenever a busy stage is killed.
  *
- * An endpoint owns its connections; a connection is there from `up` to `down`. All handlers run on the loop's thread, and may
- * close anything. nng has threads of its own for input and output (on two cores 14), started with the first endpoint: loop_new
- * comes before that, so that they have the stages' signals blocked.
+ * An endpoint owns its connections; a connection is there from `up` to `down`. All handlers run on
+ * the loop's thread, and may close anything. nng has threads of its own for input and output (on
+ * two cores 14), started with the first endpoint: loop_new comes before that, so that they have the
+ * stages' signals blocked.
  *
- * Limits: a connection reads 128 KiB ahead, or one message of LIMIT_MESSAGE. What is to be sent is bounded by the sender, by
- * link_queued. Nobody gets more than 5 seconds to say hello.
+ * Limits: a connection reads 128 KiB ahead, or one message of LIMIT_MESSAGE. What is to be sent is
+ * bounded by the sender, by link_queued. Nobody gets more than 5 seconds to say hello.
  */
 #pragma once
 
@@ -35,7 +37,8 @@ enum protocol {
 
 struct endpoint_handler {
 	void (*up)(void *arg, struct link *c);
-	/* It is gone once this returns, and with it what was on its way. No message of it comes after link_close. */
+	/* It is gone once this returns, and with it what was on its way. No message of it comes
+	 * after link_close. */
 	void (*down)(void *arg, struct link *c);
 	/* Borrowed until the handler returns. */
 	void (*message)(void *arg, struct link *c, struct span message);
@@ -44,8 +47,9 @@ struct endpoint_handler {
 	void *arg;
 };
 
-/* max: connections at a time; others are cut off before they are up. url: ipc:///path or tcp://host:port. -EADDRINUSE, -EINVAL
- * (url), -EACCES, -ENOENT, ... A stale socket file is replaced. */
+/* max: connections at a time; others are cut off before they are up. url: ipc:///path or
+ * tcp://host:port. -EADDRINUSE, -EINVAL (url), -EACCES, -ENOENT, ... A stale socket file is
+ * replaced. */
 int endpoint_listen(struct loop *l, const char *url, enum protocol protocol, unsigned max,
 		    const struct endpoint_handler *h, struct endpoint **ret) MUST_CHECK;
 /* One connection after another, for ever. */

@@ -1,22 +1,25 @@
 /*
- * A lane: one session after another over a pair pipe, upstream end (the one that sends events) and downstream end (the one that
- * acknowledges them). What nng does not promise is made up for here:
+ * A lane: one session after another over a pair pipe, upstream end (the one that sends events) and
+ * downstream end (the one that acknowledges them). What nng does not promise is made up for here:
  *
- *	upstream                                    downstream
- *	   | -- OPEN(session) ------------------------> |  `opened`: forget all that is in hand on this lane,
- *	   |        (again every 200 ms)                |  then call lane_ready, at once or when its own downstream is ready
- *	   | <------------------------ READY(session) - |
- *	`opened`: send the whole window again           |
- *	   | -- messages 0, 1, 2 ... (session) -------> |
- *	   | <------------- messages 0, 1, 2 (session)- |
+ *	upstream                              downstream
+ *	   | -- OPEN(session) -----------------> |  `opened`: forget all that is in hand on
+ *	   |      (again every 200 ms)           |  this lane, then call lane_ready, at once
+ *	   | <----------------- READY(session) - |  or when its own downstream is ready
+ *	`opened`: send the whole window again    |
+ *	   | -- messages 0, 1, 2 ... ----------> |
+ *	   | <---------- messages 0, 1, 2 ... -- |
  *
- * A session ends when the connection does, when either end calls lane_reset, or when a message is missing or does not decode.
- * `closed` says so, and the upstream end opens the next one by itself. There is no other recovery: a crash, a restart, an upgrade
- * and a network fault all take this way. Messages of an older session are dropped unseen.
+ * A session ends when the connection does, when either end calls lane_reset, or when a message is
+ * missing or does not decode. `closed` says so, and the upstream end opens the next one by itself.
+ * There is no other recovery: a crash, a restart, an upgrade and a network fault all take this way.
+ * Messages of an older session are dropped unseen.
  *
- * Session numbers are random, so that an end that was restarted never continues another's session by accident.
+ * Session numbers are random, so that an end that was restarted never continues another's session
+ * by accident.
  *
- * Frame of every message: u8 version, u8 type (message.h), u16 zero, u32 number within the session and direction, u64 session.
+ * Frame of every message: u8 version, u8 type (message.h), u16 zero, u32 number within the session
+ * and direction, u64 session.
  */
 #pragma once
 
@@ -35,21 +38,25 @@ struct lane_handler {
 	void *arg;
 };
 
-int lane_dial_upstream(struct loop *l, const char *url, const struct lane_handler *h, struct lane **ret) MUST_CHECK;
-int lane_listen_downstream(struct loop *l, const char *url, const struct lane_handler *h, struct lane **ret) MUST_CHECK;
+int lane_dial_upstream(struct loop *l, const char *url, const struct lane_handler *h,
+		       struct lane **ret) MUST_CHECK;
+int lane_listen_downstream(struct loop *l, const char *url, const struct lane_handler *h,
+			   struct lane **ret) MUST_CHECK;
 void lane_close(struct lane *lane);
 
 /* Downstream, after `opened`: the session may begin. */
 void lane_ready(struct lane *lane);
 bool lane_is_open(const struct lane *lane);
-/* Starts a message in a buffer of the lane's: append the body, then lane_send. One at a time. Borrows until lane_send. A message
- * that outlives its session may be given up, and a new one started. */
+/* Starts a message in a buffer of the lane's: append the body, then lane_send. One at a time.
+ * Borrows until lane_send. A message that outlives its session may be given up, and a new one
+ * started. */
 struct buf *lane_start(struct lane *lane, enum message_type type);
-/* 0: it is on its way. -EAGAIN: it is kept, and goes out before anything else; until `writable` no other may be started.
- * -ENOTCONN: no session, it is dropped. */
+/* 0: it is on its way. -EAGAIN: it is kept, and goes out before anything else; until `writable` no
+ * other may be started. -ENOTCONN: no session, it is dropped. */
 int lane_send(struct lane *lane) MUST_CHECK;
 bool lane_is_writable(const struct lane *lane);
 /* Ends the session at both ends; `closed` is not called at this one. */
 void lane_reset(struct lane *lane);
-/* Downstream: stops taking messages, so that upstream has to wait. Outlasts the session: without messages no new one opens. */
+/* Downstream: stops taking messages, so that upstream has to wait. Outlasts the session: without
+ * messages no new one opens. */
 void lane_hold(struct lane *lane, bool hold);

@@ -39,7 +39,8 @@
 #define LIMIT_REMOTE       64    /* bytes of a client's address as text; IPv6 and port take 53 */
 #define LIMIT_REASON       1024  /* bytes of a reason for people, as one stage tells it another */
 
-#define LIMIT_BATCH_BYTES  131072     /* a batch is sent when it has this many bytes, */
-#define LIMIT_BATCH_EVENTS 64         /* or this many events, */
-#define LIMIT_BATCH_USEC   2000       /* or when its first event is this old */
-#define LIMIT_MESSAGE      (8u << 20) /* bytes of a pipe message: a full batch and one largest frame */
+#define LIMIT_BATCH_BYTES  131072 /* a batch is sent when it has this many bytes, */
+#define LIMIT_BATCH_EVENTS 64     /* or this many events, */
+#define LIMIT_BATCH_USEC   2000   /* or when its first event is this old */
+/* Bytes of one pipe message: a full batch, and then one more largest frame. */
+#define LIMIT_MESSAGE      (8u << 20)

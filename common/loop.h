@@ -1,8 +1,9 @@
 /*
  * The event loop: one per process, one thread. epoll for descriptors, a heap of timers, a signalfd.
  *
- * The structs loop_io, loop_timer and loop_task live in their owner's memory; the loop borrows them from add (or set) until
- * remove (or cancel). Any of them may be removed, and its owner freed, from inside any callback.
+ * The structs loop_io, loop_timer and loop_task live in their owner's memory; the loop borrows them
+ * from add (or set) until remove (or cancel). Any of them may be removed, and its owner freed, from
+ * inside any callback.
  */
 #pragma once
 
@@ -10,7 +11,7 @@
 
 #include "common/bytes.h"
 
-#define USEC_PER_SEC ((uint64_t)1000000)
+#define USEC_PER_SEC  ((uint64_t)1000000)
 #define USEC_PER_MSEC ((uint64_t)1000)
 
 struct loop;
@@ -28,7 +29,8 @@ struct loop_timer {
 	size_t place; /* 1 + place in the heap; 0 while not set */
 };
 
-/* Runs once, before the loop sleeps next: to gather work (flush a batch, wake consumers) after all that came in at once. */
+/* Runs once, before the loop sleeps next: to gather work (flush a batch, wake consumers) after all
+ * that came in at once. */
 struct loop_task {
 	void (*run)(void *arg);
 	void *arg;
@@ -36,7 +38,8 @@ struct loop_task {
 	bool queued;
 };
 
-/* Blocks SIGTERM, SIGINT, SIGHUP and SIGPIPE in the process: call it before anything that starts threads. */
+/* Blocks SIGTERM, SIGINT, SIGHUP and SIGPIPE in the process: call it before anything that starts
+ * threads. */
 struct loop *loop_new(void);
 void loop_free(struct loop *l);
 

@@ -8,7 +8,8 @@
 
 #define GROUP_NAME_SIZE 32
 #define GROUP_MAX                                                                                  \
-	(3 + 64 + 64) /* three single stages, and group.lanes and group.replicas at their largest  \
+	(3 + 64 +                                                                                  \
+	 64) /* three single stages, and group.lanes and group.replicas at their largest  \
 		       */
 
 struct member {

@@ -21,7 +21,8 @@
 #define DELAY_MIN_USEC (100 * USEC_PER_MSEC)
 #define DELAY_MAX_USEC (5 * USEC_PER_SEC)
 #define OLD_AGE_USEC                                                                               \
-	(10 * USEC_PER_SEC) /* a child that lived this long is started again at once               \
+	(10 *                                                                                      \
+	 USEC_PER_SEC) /* a child that lived this long is started again at once               \
 			     */
 #define KILL_USEC      (STAGE_STOP_USEC + 2 * USEC_PER_SEC) /* the stage's own limit comes first */
 #define LINE_MAX_BYTES 4096                                 /* longer lines are cut in two */

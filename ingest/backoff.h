@@ -11,7 +11,8 @@
 #include "common/loop.h"
 
 #define BACKOFF_GOOD_SESSION_USEC                                                                  \
-	(60 * USEC_PER_SEC) /* a minute of service is no short session                             \
+	(60 *                                                                                      \
+	 USEC_PER_SEC) /* a minute of service is no short session                             \
 			     */
 #define BACKOFF_OFFLINE                                                                            \
 	15 /* failures in a row, after which a host is called offline, as deployed relays do */

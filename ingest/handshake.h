@@ -16,7 +16,8 @@
 #define HANDSHAKE_KEY_SIZE    24 /* base64 of 16 bytes */
 #define HANDSHAKE_ACCEPT_SIZE 28 /* base64 of a SHA-1 */
 #define HANDSHAKE_RETRY_MAX_USEC                                                                   \
-	(24ull * 3600 * 1000000) /* what a Retry-After is cut to: a day                            \
+	(24ull * 3600 *                                                                            \
+	 1000000) /* what a Retry-After is cut to: a day                            \
 				  */
 
 struct handshake {

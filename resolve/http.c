@@ -16,7 +16,8 @@
 #include "resolve/curl_memory.h"
 #include "resolve/trust.h"
 
-#define URL_MAX              4096 /* bytes: a host, the longest path of ours, and a cursor of XRPC_PARAM_MAX */
+/* bytes: a host, the longest path of ours, and a cursor of XRPC_PARAM_MAX */
+#define URL_MAX              4096
 #define CONNECT_TIMEOUT_USEC (5 * USEC_PER_SEC)
 /* Handles kept for the next request: as many as resolve.concurrency has by default. */
 #define IDLE_MAX             64
