@@ -56,7 +56,7 @@ static const struct key {
 	"Addresses by host name, in the form of hosts(5), asked before DNS; empty: none."},
 
 {"pipes", "events", CONFIG_TEXT, "ipc://{run}/events-{lane}", "7", "128", check_lane_pipe,
-	"ingest to validate. {run} is group.run_dir, {lane} a number. ipc:///PATH or tcp://HOST:PORT."},
+	"ingest to validate. {run} is group.run_dir, {lane} a number. ipc://PATH or tcp://HOST:PORT."},
 {"pipes", "verified", CONFIG_TEXT, "ipc://{run}/verified-{lane}", "7", "128", check_lane_pipe,
 	"validate to store."},
 {"pipes", "identities", CONFIG_TEXT, "ipc://{run}/identities-{lane}", "7", "128", check_lane_pipe,

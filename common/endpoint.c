@@ -608,15 +608,18 @@ void endpoint_close(struct endpoint *e)
 
 static bool is_ipc(const char *url)
 {
-	return span_starts_with(span_str(url), SPAN_LITERAL("ipc:///"));
+	return span_starts_with(span_str(url), SPAN_LITERAL("ipc://"));
 }
 
 static int check_url(const char *url)
 {
 	struct sockaddr_un a;
 
-	if (is_ipc(url))
-		return strlen(url) - strlen("ipc://") < sizeof(a.sun_path) ? 0 : -EINVAL;
+	if (is_ipc(url)) {
+		size_t path = strlen(url) - strlen("ipc://");
+
+		return path > 0 && path < sizeof(a.sun_path) ? 0 : -EINVAL;
+	}
 	return span_starts_with(span_str(url), SPAN_LITERAL("tcp://")) ? 0 : -EINVAL;
 }
 

@@ -47,7 +47,7 @@ struct endpoint_handler {
 	void *arg;
 };
 
-/* max: connections at a time; others are cut off before they are up. url: ipc:///path or
+/* max: connections at a time; others are cut off before they are up. url: ipc://path or
  * tcp://host:port. -EADDRINUSE, -EINVAL (url), -EACCES, -ENOENT, ... A stale socket file is
  * replaced. */
 int endpoint_listen(struct loop *l, const char *url, enum protocol protocol, unsigned max,

@@ -33,7 +33,7 @@ struct pipe_handler {
 	void *arg;
 };
 
-/* url: ipc:///path or tcp://host:port. A stale ipc socket file is replaced. -EADDRINUSE, -EINVAL
+/* url: ipc://path or tcp://host:port. A stale ipc socket file is replaced. -EADDRINUSE, -EINVAL
  * (url), -EACCES, ... */
 int pipe_listen_pair(struct loop *l, const char *url, const struct pipe_handler *h,
 		     struct pipe **ret) MUST_CHECK;

@@ -238,7 +238,6 @@ TEST(urls)
 	static const char *const bad[] = {
 		"",
 		"ipc://",
-		"ipc://relative",
 		"inproc://x",
 		"ws://127.0.0.1:1",
 		"tcp://",
@@ -259,6 +258,23 @@ TEST(urls)
 	CHECK_INT(pipe_listen_pair(b.loop, "ipc:///nonexistent/x", &h, &e.pipe), -ENOENT);
 	CHECK_INT(pipe_dial_req(b.loop, "nonsense", &e.pipe), -EINVAL);
 	bench_release(&b);
+}
+
+/* `make run` keeps its sockets below the folder it is started in. */
+TEST(relative_path)
+{
+	struct bench b;
+	struct end e = {.bench = &b};
+	char *before = getcwd(NULL, 0);
+
+	CHECK_INT(chdir(test_folder()), 0);
+	bench_init(&b);
+	end_listen(&e, "ipc://relative");
+	CHECK_INT(access("relative", F_OK), 0);
+	pipe_close(e.pipe);
+	bench_release(&b);
+	CHECK_INT(chdir(before), 0);
+	free(before);
 }
 
 TEST(address_in_use)
