@@ -193,6 +193,13 @@ static bool is_same(const struct known_identity *a, const struct known_identity 
 	       memcmp(a->handle, b->handle, sizeof(a->handle)) == 0;
 }
 
+/* Whatever was answered: whoever asked goes on with what is known. */
+static void use_for_a_moment(struct known_identity *k, uint64_t now_usec)
+{
+	if (k->expires_usec < now_usec + USE_MIN_USEC)
+		k->expires_usec = now_usec + USE_MIN_USEC;
+}
+
 void identity_cache_put(struct identity_cache *c, const struct identity *i, uint64_t now_usec)
 {
 	uint64_t ttl = i->status == IDENTITY_FOUND ? c->ttl_found_usec : c->ttl_missing_usec;
@@ -200,8 +207,10 @@ void identity_cache_put(struct identity_cache *c, const struct identity *i, uint
 	uint8_t name[IDENTITY_NAME_SIZE];
 
 	assert(i->status != IDENTITY_UNAVAILABLE);
-	if (k && k->fetched_usec > i->fetched_usec)
+	if (k && k->fetched_usec > i->fetched_usec) {
+		use_for_a_moment(k, now_usec);
 		return;
+	}
 	if (k) {
 		before = *k;
 		take(c, k, i);
@@ -213,8 +222,7 @@ void identity_cache_put(struct identity_cache *c, const struct identity *i, uint
 		take(c, k, i);
 	}
 	k->expires_usec = i->fetched_usec + ttl;
-	if (k->expires_usec < now_usec + USE_MIN_USEC)
-		k->expires_usec = now_usec + USE_MIN_USEC;
+	use_for_a_moment(k, now_usec);
 }
 
 bool identity_cache_is_pds(const struct identity_cache *c, const struct known_identity *k,

@@ -36,7 +36,8 @@ struct identity_cache *identity_cache_new(size_t bytes, uint64_t ttl_found_usec,
 void identity_cache_free(struct identity_cache *c);
 /* NULL if it is not known. Valid until the next put. */
 struct known_identity *identity_cache_find(struct identity_cache *c, struct span did);
-/* Any answer but IDENTITY_UNAVAILABLE; one older than what is known changes nothing. */
+/* Any answer but IDENTITY_UNAVAILABLE; one older than what is known changes nothing,
+ * but that what is known may be used for a moment more. */
 void identity_cache_put(struct identity_cache *c, const struct identity *i, uint64_t now_usec);
 /* Host names as host.h formats them; empty: false. */
 bool identity_cache_is_pds(const struct identity_cache *c, const struct known_identity *k,

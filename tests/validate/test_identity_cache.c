@@ -174,6 +174,29 @@ TEST(an_old_answer_can_be_used_for_a_moment)
 	bench_close(&b);
 }
 
+/* Resolve may not know any more what it answered last: its cache was not written. */
+TEST(an_older_answer_ends_the_wait_as_well)
+{
+	struct known_identity *k;
+	struct identity i;
+	struct bench b;
+
+	bench_open(&b, KIB(64));
+	i = (struct identity){
+		.status = IDENTITY_NOT_FOUND,
+		.fetched_usec = NOW - TTL_MISSING,
+		.did = SPAN_LITERAL("did:web:a.example"),
+	};
+	identity_cache_put(b.cache, &i, NOW - TTL_MISSING);
+	CHECK(identity_cache_find(b.cache, i.did)->expires_usec <= NOW);
+	i = found(&b, "did:web:a.example", NOW - TTL_MISSING - 1);
+	identity_cache_put(b.cache, &i, NOW);
+	k = identity_cache_find(b.cache, i.did);
+	CHECK_INT(k->status, IDENTITY_NOT_FOUND);
+	CHECK(k->expires_usec > NOW);
+	bench_close(&b);
+}
+
 TEST(memory_is_bounded_and_what_is_used_stays)
 {
 	enum { COUNT = 5000 };
