@@ -44,6 +44,7 @@ struct queue {
 	size_t count;
 	unsigned under_way;
 	unsigned under_way_max;
+	size_t fetches, waiters;   /* of this method, in hand */
 	uint64_t rests_until_usec; /* loop_now_usec */
 };
 
@@ -126,6 +127,7 @@ static void add_waiter(struct fetch *f, uint64_t newer_than_usec, void *asker)
 	*f->waiters_end = w;
 	f->waiters_end = &w->next;
 	f->resolver->waiter_count++;
+	f->resolver->queues[f->method].waiters++;
 	f->resolver->bytes += (int64_t)sizeof(*w);
 }
 
@@ -138,6 +140,7 @@ static struct waiter *take_waiter(struct fetch *f, struct waiter **at)
 	if (f->waiters_end == &w->next)
 		f->waiters_end = at;
 	f->resolver->waiter_count--;
+	f->resolver->queues[f->method].waiters--;
 	f->resolver->bytes -= (int64_t)sizeof(*w);
 	return w;
 }
@@ -192,6 +195,7 @@ static struct fetch *fetch_new(struct resolver *r, struct span did,
 	f->next_in_bucket = *bucket;
 	*bucket = f;
 	r->fetch_count++;
+	r->queues[f->method].fetches++;
 	r->bytes += (int64_t)(sizeof(*f) + did.len);
 	return f;
 }
@@ -206,6 +210,7 @@ static void fetch_free(struct fetch *f)
 		at = &(*at)->next_in_bucket;
 	*at = f->next_in_bucket;
 	r->fetch_count--;
+	r->queues[f->method].fetches--;
 	r->bytes -= (int64_t)(sizeof(*f) + f->did_len);
 	free(f);
 }
@@ -507,13 +512,19 @@ static bool answer_from_cache(struct resolver *r, struct span did, uint64_t newe
 	return true;
 }
 
-static bool is_refused(const struct resolver *r, struct span did, const struct fetch *in_hand)
+static bool is_refused(const struct resolver *r, struct span did, enum did_method method,
+		       const struct fetch *in_hand)
 {
-	if (r->concurrency == 0 || r->waiter_count >= RESOLVER_LOOKUPS_MAX)
+	const struct queue *q = &r->queues[method];
+	size_t part = method == DID_METHOD_WEB ? RESOLVER_WEB_PART : 1;
+
+	if (r->concurrency == 0 || r->waiter_count >= RESOLVER_LOOKUPS_MAX ||
+	    q->waiters >= RESOLVER_LOOKUPS_MAX / part)
 		return true;
 	if (in_hand)
 		return false;
 	return r->fetch_count >= RESOLVER_FETCHES_MAX ||
+	       q->fetches >= RESOLVER_FETCHES_MAX / part ||
 	       failures_has(r->failures, did, loop_now_usec(r->options.loop));
 }
 
@@ -532,7 +543,7 @@ void resolver_lookup(struct resolver *r, const struct lookup *lookup, void *aske
 	if (answer_from_cache(r, lookup->did, lookup->newer_than_usec, now, asker))
 		return;
 	f = find_fetch(r, lookup->did);
-	if (is_refused(r, lookup->did, f)) {
+	if (is_refused(r, lookup->did, place.method, f)) {
 		answer_without_fetch(r, lookup->did, lookup->newer_than_usec, asker,
 				     LOOKUP_REFUSED);
 		return;

@@ -28,6 +28,8 @@
 
 #define RESOLVER_FETCHES_MAX   16384 /* in hand, queued or under way: about 2 MB of them */
 #define RESOLVER_LOOKUPS_MAX   65536 /* waiting for fetches: some for each; 2 MB */
+/* did:web may have this part of either, so that slow servers leave room for the directory. */
+#define RESOLVER_WEB_PART      2
 #define RESOLVER_REST_MIN_USEC (1 * USEC_PER_SEC)
 #define RESOLVER_REST_MAX_USEC (60 * USEC_PER_SEC)
 

@@ -580,6 +580,41 @@ TEST(what_is_in_hand_is_bounded)
 	bench_close(&b);
 }
 
+TEST(did_web_cannot_fill_what_is_in_hand)
+{
+	static const char *const sets[] = {"resolve.concurrency=2", "resolve.timeout=1m", NULL};
+	struct http_server *slow = http_server_new(NULL);
+	struct asker web = {0}, same = {0};
+	struct bench b;
+	char did[64], first[64];
+
+	bench_open(&b, sets);
+	for (unsigned i = 1; i <= 2; i++)
+		put_document(&b, plc(i), "https://pds.example.com", "alice.test");
+	http_server_hold(slow, true);
+	snprintf(first, sizeof(first), "did:web:localhost%%3A%u", http_server_port(slow));
+	ask(&b, first, 0, &web);
+	/* The others stand behind it. */
+	for (unsigned i = 0; i < RESOLVER_FETCHES_MAX; i++) {
+		snprintf(did, sizeof(did), "did:web:localhost%%3A%u", 1024 + i);
+		ask(&b, did, 0, &web);
+	}
+	CHECK(web.count >= RESOLVER_FETCHES_MAX / 2);
+	CHECK_INT(web.last.status, IDENTITY_UNAVAILABLE);
+	CHECK_INT(look_up(&b, plc(1), 0)->last.status, IDENTITY_FOUND);
+	for (unsigned i = 0; i < RESOLVER_LOOKUPS_MAX; i++)
+		ask(&b, first, 0, &same);
+	CHECK_INT(same.last.status, IDENTITY_UNAVAILABLE);
+	CHECK_INT(look_up(&b, plc(2), 0)->last.status, IDENTITY_FOUND);
+	/* Who is forgotten leaves room. */
+	resolver_forget(b.resolver, &same);
+	same = (struct asker){0};
+	ask(&b, first, 0, &same);
+	CHECK_INT(same.count, 0);
+	bench_close(&b);
+	http_server_free(slow);
+}
+
 TEST(who_is_forgotten_is_not_answered)
 {
 	struct asker gone = {0}, here = {0};
