@@ -339,3 +339,42 @@ TEST(queue_and_clear)
 	buf_release(&bytes);
 	bench_release(&b);
 }
+
+/* A link that is held delivers nothing, whatever the other one does meanwhile, and then everything. */
+TEST(hold)
+{
+	struct bench b;
+	struct peer held, other;
+	struct link *link;
+	struct buf hello, bytes;
+
+	bench_init(&b, PROTOCOL_REP, 2);
+	buf_init(&hello, 8);
+	test_hex("00535000 0030 0000", &hello);
+	buf_init(&bytes, 64);
+	test_hex(ONE "41" ONE "42" ONE "43", &bytes);
+	peer_connect(&held, &b);
+	peer_write(&held, buf_span(&hello));
+	WAIT(&b, b.ups == 1);
+	link = b.link;
+	peer_connect(&other, &b);
+	peer_write(&other, buf_span(&hello));
+	WAIT(&b, b.ups == 2);
+	for (unsigned n = 0; n < 20; n++) {
+		unsigned before = b.messages;
+
+		link_hold(link, true);
+		for (unsigned i = 0; i < 3; i++) {
+			peer_write(&held, buf_span(&bytes));
+			peer_write(&other, buf_span(&bytes));
+			WAIT(&b, b.messages == before + 3 * (i + 1));
+		}
+		link_hold(link, false);
+		WAIT(&b, b.messages == before + 18);
+	}
+	peer_close(&held);
+	peer_close(&other);
+	buf_release(&hello);
+	buf_release(&bytes);
+	bench_release(&b);
+}

@@ -610,8 +610,8 @@ TEST(wrong_frames_end_the_session)
 	} cases[] = {
 		{"empty", ""},
 		{"short", "01 03 0000 00000000 01020304050607"},
-		{"version", "02 03 0000 00000000 " IN_SESSION},
-		{"not zero", "01 03 0001 00000000 " IN_SESSION},
+		{"version", "02 03 0000 01000000 " IN_SESSION},
+		{"not zero", "01 03 0001 01000000 " IN_SESSION},
 		{"gap", "01 03 0000 02000000 " IN_SESSION},
 		{"repeat", "01 03 0000 00000000 " IN_SESSION},
 		{"OPEN with a body", "01 01 0000 00000000 " IN_SESSION " 00"},
@@ -725,6 +725,49 @@ TEST(other_sessions)
 	CHECK_INT(r.opened, 3);
 	pipe_close(w.pipe);
 	lane_close(r.lane);
+	bench_release(&b);
+}
+
+TEST(close_in_closed_before_opened)
+{
+	struct bench b;
+	struct raw w;
+	struct receiver r = {0};
+
+	bench_init(&b);
+	receiver_open(&r, b.loop, b.url);
+	raw_open(&w, &b, false);
+	WAIT(&b, w.ups == 1);
+	raw_frame(&w, MESSAGE_OPEN, 0, SESSION, (struct note){0});
+	WAIT(&b, r.open);
+	r.closes = true;
+	raw_frame(&w, MESSAGE_OPEN, 0, SESSION + 1, (struct note){0});
+	WAIT(&b, !r.lane);
+	CHECK_INT(r.opened, 1);
+	CHECK_INT(r.closed, 1);
+	pipe_close(w.pipe);
+	bench_release(&b);
+}
+
+/* A session that was never ready is not closed either. */
+TEST(connection_breaks_before_ready)
+{
+	struct bench b;
+	struct raw w;
+	struct sender s = {0};
+	uint64_t session;
+
+	bench_init(&b);
+	raw_open(&w, &b, true);
+	sender_open(&s, b.loop, b.url);
+	WAIT(&b, w.opens == 1);
+	session = w.session;
+	pipe_break(w.pipe);
+	WAIT(&b, w.opens == 2);
+	CHECK(w.session != session);
+	CHECK_INT(s.closed, 0);
+	lane_close(s.lane);
+	pipe_close(w.pipe);
 	bench_release(&b);
 }
 

@@ -60,7 +60,9 @@ struct end {
 	size_t bytes_max;
 	bool up;
 	bool begins_anew; /* the numbers, with each connection */
-	bool closes;      /* in its next callback */
+	bool breaks;      /* in its next message */
+	bool broken;
+	bool closes; /* in its next callback */
 };
 
 static void end_called(struct end *e)
@@ -92,6 +94,7 @@ static void end_down(void *arg)
 	CHECK(e->up);
 	CHECK(!pipe_is_up(e->pipe));
 	e->up = false;
+	e->broken = false;
 	e->downs++;
 	end_called(e);
 }
@@ -103,12 +106,18 @@ static void end_message(void *arg, struct span message)
 	uint32_t number = 0;
 
 	CHECK(e->up);
+	CHECK(!e->broken);
+	CHECK(e->pipe != NULL);
 	CHECK_INT(reader_get_u32(&r, &number), 0);
 	CHECK_INT(number, e->received);
 	for (size_t i = 0; i < r.left; i += 997)
 		CHECK_INT(r.ptr[i], (uint8_t)number);
 	e->received = number + 1;
 	e->total++;
+	if (e->breaks) {
+		e->broken = true;
+		pipe_break(e->pipe);
+	}
 	end_called(e);
 }
 
@@ -184,9 +193,9 @@ static void tcp_url(char *url, size_t size)
 
 /* A peer that does not use nng: says hello as the wire protocol has it, and nothing more. Blocking.
  */
-static int raw_connect(const char *path)
+static int raw_connect_as(const char *path, uint8_t protocol)
 {
-	static const uint8_t hello[8] = {0, 'S', 'P', 0, 0, 16, 0, 0};
+	const uint8_t hello[8] = {0, 'S', 'P', 0, 0, protocol, 0, 0};
 	struct sockaddr_un a = {.sun_family = AF_UNIX};
 	int fd = socket(AF_UNIX, SOCK_STREAM, 0);
 
@@ -194,6 +203,11 @@ static int raw_connect(const char *path)
 	CHECK_INT(connect(fd, (struct sockaddr *)&a, sizeof(a)), 0);
 	(void)!send(fd, hello, sizeof(hello), MSG_NOSIGNAL);
 	return fd;
+}
+
+static int raw_connect(const char *path)
+{
+	return raw_connect_as(path, 16);
 }
 
 static void raw_send(int fd, uint64_t claimed, struct span body)
@@ -449,9 +463,81 @@ TEST(break_is_seen_by_both)
 		WAIT(&b, y.ups == n && x.up && y.up);
 		dialler_downs = x.downs;
 		pipe_break(n % 2 ? x.pipe : y.pipe);
+		CHECK(pipe_is_up(x.pipe) && pipe_is_up(y.pipe));
+		CHECK_INT(pipe_send(n % 2 ? x.pipe : y.pipe, SPAN_EMPTY), -EAGAIN);
 		WAIT(&b, x.downs > dialler_downs && y.downs == n);
 	}
 	pipe_break(x.pipe);
+	pipe_close(x.pipe);
+	pipe_close(y.pipe);
+	bench_release(&b);
+}
+
+/* What came with the message that made the handler break the pipe is not delivered. */
+TEST(break_in_message)
+{
+	struct bench b;
+	struct end x = {.bench = &b}, y = {.bench = &b, .begins_anew = true, .breaks = true};
+	char url[96];
+
+	bench_init(&b);
+	ipc_path(url, sizeof(url));
+	end_dial(&x, url);
+	end_listen(&y, url);
+	for (unsigned n = 1; n <= 10; n++) {
+		WAIT(&b, x.up && y.ups == n);
+		x.sent = 0;
+		end_send(&x, 10);
+		WAIT(&b, y.downs == n && x.downs == n);
+		CHECK_INT(y.total, n);
+	}
+	pipe_close(x.pipe);
+	pipe_close(y.pipe);
+	bench_release(&b);
+}
+
+TEST(writable_follows_when_a_peer_comes)
+{
+	struct bench b;
+	struct end x = {.bench = &b}, y = {.bench = &b};
+	char url[96];
+
+	bench_init(&b);
+	ipc_path(url, sizeof(url));
+	end_dial(&x, url);
+	CHECK_INT(pipe_send(x.pipe, SPAN_EMPTY), -EAGAIN);
+	end_listen(&y, url);
+	WAIT(&b, x.writables == 1);
+	end_send(&x, 1);
+	WAIT(&b, y.received == 1);
+	CHECK_INT(x.writables, 1);
+	CHECK_INT(y.writables, 0);
+	pipe_close(x.pipe);
+	pipe_close(y.pipe);
+	bench_release(&b);
+}
+
+/* Held before there is a peer. */
+TEST(hold_outlasts_a_connection)
+{
+	struct bench b;
+	struct end x = {.bench = &b}, y = {.bench = &b};
+	char url[96];
+
+	bench_init(&b);
+	ipc_path(url, sizeof(url));
+	end_dial(&x, url);
+	end_listen(&y, url);
+	pipe_hold(y.pipe, true);
+	WAIT(&b, x.up && y.up);
+	end_send(&x, 3);
+	for (unsigned n = 1; n <= 10; n++) {
+		end_send(&y, n);
+		WAIT(&b, x.received == n);
+	}
+	CHECK_INT(y.received, 0);
+	pipe_hold(y.pipe, false);
+	WAIT(&b, y.received == 3);
 	pipe_close(x.pipe);
 	pipe_close(y.pipe);
 	bench_release(&b);
@@ -1063,5 +1149,175 @@ TEST(close_in_done)
 		if (!late)
 			pipe_close(server.pipe);
 	}
+	bench_release(&b);
+}
+
+/* Callers that do not keep to the rules, by hand. */
+
+TEST(request_without_an_id)
+{
+	struct bench b;
+	struct closed closed;
+	char url[96];
+	int fd;
+
+	bench_init(&b);
+	server_open(&server, &b, (ipc_path(url, sizeof(url)), url), SIZE_MAX);
+	for (unsigned n = 0; n < 2; n++) {
+		fd = raw_connect_as(url + strlen("ipc://"), 48);
+		raw_watch(&closed, &b, fd);
+		raw_send(fd, n ? 8 : 3,
+			 n ? SPAN_LITERAL("\0\0\0\1\0\0\0\0") : SPAN_LITERAL("\x80\0\0"));
+		WAIT(&b, closed.is);
+		close(fd);
+	}
+	CHECK_INT(server.requests, 0);
+	pipe_close(server.pipe);
+	bench_release(&b);
+}
+
+/* It asks more than is kept for one caller: the rest has to wait. */
+TEST(caller_with_too_many_requests)
+{
+	struct bench b;
+	struct client *c = &clients[0];
+	struct buf requests;
+	char url[96];
+	int fd;
+
+	bench_init(&b);
+	ipc_path(url, sizeof(url));
+	server_open(&server, &b, url, SIZE_MAX);
+	fd = raw_connect_as(url + strlen("ipc://"), 48);
+	buf_init(&requests, KIB(64));
+	for (unsigned n = 0; n < CALLS + 100; n++)
+		buf_append(&requests, SPAN_LITERAL("\1\0\0\0\0\0\0\0\10\x80\0\0\1\0\0\0\0"));
+	CHECK_INT(send(fd, requests.ptr, requests.len, 0), requests.len);
+	buf_release(&requests);
+	WAIT(&b, server.requests == CALLS);
+	/* Others are served meanwhile. */
+	server.at_once_from = 1;
+	client_open(c, &b, url);
+	c->count = 1;
+	for (unsigned n = 1; n <= 5; n++) {
+		ask(c, PATIENCE_USEC, 0);
+		WAIT(&b, c->answered == n);
+	}
+	CHECK_INT(server.requests, CALLS + 5);
+	answer_kept(&server);
+	WAIT(&b, server.requests == CALLS + 105);
+	answer_kept(&server);
+	close(fd);
+	pipe_close(c->pipe);
+	pipe_close(server.pipe);
+	bench_release(&b);
+}
+
+/* It does not read its replies: it is cut off before they take too much memory. */
+TEST(caller_that_does_not_read)
+{
+	struct bench b;
+	struct closed closed;
+	struct buf reply;
+	char url[96];
+	int fd;
+
+	bench_init(&b);
+	ipc_path(url, sizeof(url));
+	server_open(&server, &b, url, SIZE_MAX);
+	fd = raw_connect_as(url + strlen("ipc://"), 48);
+	for (unsigned n = 0; n < 16; n++)
+		raw_send(fd, 8, SPAN_LITERAL("\x80\0\0\1\0\0\0\0"));
+	WAIT(&b, server.count == 16);
+	buf_init(&reply, LIMIT_MESSAGE);
+	memset(buf_extend(&reply, LIMIT_MESSAGE), 0, LIMIT_MESSAGE);
+	for (unsigned n = 0; n < 16; n++)
+		call_reply(server.kept[n], buf_span(&reply));
+	raw_watch(&closed, &b, fd);
+	WAIT(&b, closed.is);
+	close(fd);
+	buf_release(&reply);
+	pipe_close(server.pipe);
+	bench_release(&b);
+}
+
+/* A late reply is not taken for that of a call with the same place in the table. */
+TEST(late_reply_of_a_reused_place)
+{
+	struct bench b;
+	struct client *c = &clients[0];
+	char url[96];
+
+	bench_init(&b);
+	ipc_path(url, sizeof(url));
+	client_open(c, &b, url);
+	server_open(&server, &b, url, SIZE_MAX);
+	ask(c, 500 * USEC_PER_MSEC, 0);
+	WAIT(&b, server.count == 1 && c->failed == 1);
+	server.at_once_from = 1;
+	for (unsigned n = 1; n < CALLS; n++)
+		ask(c, PATIENCE_USEC, 0);
+	WAIT(&b, c->answered == CALLS - 1);
+	server.at_once_from = UINT32_MAX;
+	ask(c, PATIENCE_USEC, 0);
+	WAIT(&b, server.count == 2);
+	answer(server.kept[0], server.number[0]);
+	answer(server.kept[1], server.number[1]);
+	WAIT(&b, c->answered == CALLS);
+	pipe_close(c->pipe);
+	pipe_close(server.pipe);
+	bench_release(&b);
+}
+
+/* A subscriber that is held gets the newest, and little of what was before. */
+struct listener {
+	struct bench *bench;
+	uint32_t last;
+	unsigned heard;
+};
+
+static void listener_message(void *arg, struct span message)
+{
+	struct listener *l = arg;
+	struct reader r = reader_of(message);
+	uint32_t number = 0;
+
+	CHECK_INT(reader_get_u32(&r, &number), 0);
+	CHECK(l->heard == 0 || number > l->last);
+	l->last = number;
+	l->heard++;
+	loop_quit(l->bench->loop, 0);
+}
+
+TEST(subscriber_that_does_not_read)
+{
+	struct bench b;
+	struct listener heard = {.bench = &b};
+	struct pipe_handler h = {.message = listener_message, .arg = &heard};
+	struct pipe *pub, *sub;
+	struct buf message;
+	char url[96];
+	uint32_t number = 0;
+
+	bench_init(&b);
+	ipc_path(url, sizeof(url));
+	buf_init(&message, 20000);
+	CHECK_INT(pipe_listen_pub(b.loop, url, &pub), 0);
+	CHECK_INT(pipe_dial_sub(b.loop, url, &h, &sub), 0);
+	while (number < 3000 || heard.heard == 0) {
+		buf_clear(&message);
+		buf_put_u32(&message, ++number);
+		memset(buf_extend(&message, 10000), 0, 10000);
+		CHECK_INT(pipe_send(pub, buf_span(&message)), 0);
+		if (heard.heard > 0)
+			continue; /* the loop does not run any more: nothing is read */
+		loop_timer_set(b.loop, &b.guard, USEC_PER_MSEC);
+		loop_run(b.loop);
+	}
+	WAIT(&b, heard.last == number);
+	CHECK(heard.heard < 200);
+	buf_release(&message);
+	pipe_close(sub);
+	pipe_close(pub);
 	bench_release(&b);
 }
