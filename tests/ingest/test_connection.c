@@ -8,6 +8,8 @@
 #include "tests/lib/raw_server.h"
 #include "tests/test.h"
 
+#define PING_BYTES 6 /* empty, and masked */
+
 /* A dialler, one server that behaves as its script says, and one connection to it. */
 
 enum script {
@@ -30,6 +32,9 @@ struct rig {
 	const char *answer;
 	struct buf request;
 	size_t more; /* bytes the client sent after its request */
+	bool answers_pings;
+	uint64_t ping_usec;     /* when the last one came */
+	uint64_t ping_gap_usec; /* between that one and the one before */
 	struct connection *connection;
 	unsigned opened;
 	bool ended;
@@ -68,8 +73,12 @@ static void on_more(void *arg, struct raw_client *c, struct span bytes)
 {
 	struct rig *r = arg;
 
-	(void)c;
 	r->more = bytes.len;
+	if (!r->answers_pings)
+		return;
+	raw_client_frame(c, 0x8a, SPAN_EMPTY);
+	r->ping_gap_usec = r->ping_usec ? loop_now_usec(r->loop) - r->ping_usec : 0;
+	r->ping_usec = loop_now_usec(r->loop);
 }
 
 static void on_gone(void *arg, struct raw_client *c)
@@ -530,6 +539,49 @@ TEST(silence)
 	dial(&r, "");
 	CHECK_END(&r, END_SILENT);
 	CHECK(r.more >= 6); /* pings */
+	rig_release(&r);
+}
+
+static bool has_pings_or_end(void *arg)
+{
+	struct rig *r = arg;
+
+	return r->more >= 3 * PING_BYTES || r->ended;
+}
+
+/* However close to the ping's interval the time is after which a host counts as silent. */
+TEST(who_answers_is_not_silent)
+{
+	struct rig r;
+
+	rig_init(&r, "", NULL);
+	r.answers_pings = true;
+	r.dialer.ping_interval_usec = 500000;
+	r.dialer.read_timeout_usec = 600000;
+	dial(&r, "");
+	wait_until(r.loop, has_pings_or_end, &r, "pings");
+	CHECK(!r.ended);
+	rig_release(&r);
+}
+
+static bool has_short_gap(void *arg)
+{
+	struct rig *r = arg;
+
+	return r->ping_gap_usec > 0 && r->ping_gap_usec < r->dialer.ping_interval_usec * 3 / 2;
+}
+
+/* The answer to a ping puts off the next one no more than anything else does: what is between us
+ * and the host may count a minute without a byte as the end. */
+TEST(a_ping_every_interval)
+{
+	struct rig r;
+
+	rig_init(&r, "", NULL);
+	r.answers_pings = true;
+	r.dialer.ping_interval_usec = 50000;
+	dial(&r, "");
+	wait_until(r.loop, has_short_gap, &r, "two pings in a row");
 	rig_release(&r);
 }
 
