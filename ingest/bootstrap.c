@@ -3,6 +3,7 @@
 #include <errno.h>
 
 #include "common/log.h"
+#include "ingest/calls.h"
 #include "ingest/subscription.h"
 
 static void on_page(void *arg, int error, struct span reply);
@@ -39,15 +40,17 @@ static void finish(struct bootstrap *b)
 	loop_timer_set(b->crawler->loop, &b->timer, BOOTSTRAP_INTERVAL_USEC);
 }
 
-/* -ENOSPC: no room for this one, nor for any other. */
+/* The list names anything; only what somebody could ask us to crawl is taken from it. -ENOSPC: no
+ * room for this one, nor for any other. */
 static int add_host(struct bootstrap *b, struct span text)
 {
 	char name[LIMIT_HOST + 1];
 	struct subscription *s;
 	struct host host;
+	const char *reason;
 	int error;
 
-	if (host_parse(text, &host) != 0)
+	if (calls_parse_hostname(b->crawler, text, &host, &reason) != 0)
 		return 0;
 	if (crawler_find(b->crawler, span_str(host_format(&host, name))))
 		return 0;

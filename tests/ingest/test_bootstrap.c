@@ -21,7 +21,7 @@ static const struct {
 } pages[] = {
 	{"", "one", {"a.test", "B.test", "a.test"}},
 	{"one", "two", {"1.2.3.4", "c.test:99", "not a host"}},
-	{"two", "", {"d.test"}},
+	{"two", "", {"d.test", "pds.example.com:25", "127.0.0.1"}},
 };
 
 static void answer(struct call *call, bool ok, size_t page)
