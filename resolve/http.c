@@ -516,6 +516,9 @@ static CURL *take_handle(struct http *h)
 
 	assert(easy);
 	SET(easy, CURLOPT_NOSIGNAL, 1L);
+	/* At a time-out while a name is being looked up: the thread that does it is left to itself.
+	 * curl would wait for it, and all else with it, for as long as the name's servers like. */
+	SET(easy, CURLOPT_QUICK_EXIT, 1L);
 	/* A proxy from the environment would connect where it likes. */
 	SET(easy, CURLOPT_PROXY, "");
 	SET(easy, CURLOPT_USERAGENT, "standpipe/" STAGE_VERSION);

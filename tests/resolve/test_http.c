@@ -1,5 +1,10 @@
 #include "resolve/http.h"
 
+#include <dlfcn.h>
+#include <netdb.h>
+#include <semaphore.h>
+#include <stdatomic.h>
+
 #include "tests/resolve/fixture.h"
 
 #define BODY_MAX 65536
@@ -175,6 +180,57 @@ TEST(a_silent_server_runs_into_the_time_limit)
 	CHECK_INT(get(&f, &q).outcome, HTTP_TIMEOUT);
 	fixture_close(&f);
 	http_server_free(s);
+}
+
+/* A name whose servers do not answer: the resolver's thread hangs for as long as the test likes. */
+
+#define SLOW_NAME "slow.example.com"
+
+static sem_t slow_end;
+static atomic_int slow_hanging;
+
+int getaddrinfo(const char *name, const char *service, const struct addrinfo *hints,
+		struct addrinfo **ret)
+{
+	int (*next)(const char *name, const char *service, const struct addrinfo *hints,
+		    struct addrinfo **ret);
+	struct timespec limit;
+
+	if (!name || strcmp(name, SLOW_NAME) != 0) {
+		*(void **)&next = dlsym(RTLD_NEXT, "getaddrinfo");
+		return next(name, service, hints, ret);
+	}
+	clock_gettime(CLOCK_REALTIME, &limit);
+	limit.tv_sec += 10;
+	slow_hanging++;
+	(void)sem_timedwait(&slow_end, &limit);
+	slow_hanging--;
+	return EAI_AGAIN;
+}
+
+static bool is_hanging(void *arg)
+{
+	return (slow_hanging > 0) == *(const bool *)arg;
+}
+
+TEST(a_name_that_takes_long_holds_up_nobody)
+{
+	struct result r = {0};
+	struct http_request q = request_for(SLOW_NAME, false, "/", &r);
+	struct fixture f;
+	bool yes = true, no = false;
+
+	sem_init(&slow_end, 0, 0);
+	fixture_open(&f, plain);
+	q.timeout_usec = 200 * USEC_PER_MSEC;
+	http_get(f.http, &q);
+	CHECK(fixture_wait(&f, is_hanging, &yes));
+	CHECK(fixture_wait(&f, is_done, &r));
+	CHECK(slow_hanging == 1);
+	CHECK_INT(r.outcome, HTTP_TIMEOUT);
+	sem_post(&slow_end);
+	CHECK(fixture_wait(&f, is_hanging, &no));
+	fixture_close(&f);
 }
 
 TEST(what_is_not_http_or_cut_is_broken)
