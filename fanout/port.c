@@ -110,11 +110,22 @@ static void on_connection(void *cls, struct MHD_Connection *connection, void **c
 
 /* ---- what drives it ---- */
 
+static unsigned connection_count(const struct port *p)
+{
+	return MHD_get_daemon_info(p->daemon, MHD_DAEMON_INFO_CURRENT_CONNECTIONS)->num_connections;
+}
+
 static void run(struct port *p)
 {
 	MHD_UNSIGNED_LONG_LONG wait_msec = 0;
+	unsigned before;
 
-	MHD_run(p->daemon);
+	/* At its limit the daemon does not listen; it does so again only in the run after the one
+	 * in which a connection ended. */
+	do {
+		before = connection_count(p);
+		MHD_run(p->daemon);
+	} while (connection_count(p) < before);
 	if (MHD_get_timeout(p->daemon, &wait_msec) == MHD_YES)
 		loop_timer_set(p->loop, &p->timer, (uint64_t)wait_msec * USEC_PER_MSEC);
 	else

@@ -1,10 +1,14 @@
 #include "fanout/request.h"
 
 #include <errno.h>
+#include <signal.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
 #include "common/stage.h"
+
+#include "fanout/port.h"
 
 #include "tests/lib/fanout_rig.h"
 #include "tests/lib/stream_client.h"
@@ -356,6 +360,36 @@ TEST(a_request_that_trickles_is_cut_off_and_a_consumer_is_not)
 	check_events(&c, 2, 2);
 	stream_close(&c);
 	stream_close(&trickle);
+	server_stop(&s);
+}
+
+/* At its limit the daemon does not listen, and nothing else happens here that would make it look
+ * again. */
+TEST(the_port_opens_again_after_all_connections_have_ended_at_once)
+{
+	static struct stream_client idle[PORT_CONNECTIONS_MAX];
+	struct rlimit limit;
+	struct stream_client c;
+	struct server s;
+
+	CHECK_INT(getrlimit(RLIMIT_NOFILE, &limit), 0);
+	limit.rlim_cur = limit.rlim_max;
+	CHECK_INT(setrlimit(RLIMIT_NOFILE, &limit), 0);
+	server_start(&s, &server_ordinary);
+	for (size_t i = 0; i < ARRAY_SIZE(idle); i++)
+		stream_connect(&idle[i], s.port, 0);
+	/* All are in by then: the last one of them is answered. */
+	stream_send(&idle[ARRAY_SIZE(idle) - 1],
+		    SPAN_LITERAL("GET / HTTP/1.1\r\nHost: relay\r\n\r\n"));
+	CHECK(stream_head(&idle[ARRAY_SIZE(idle) - 1]).len > 0);
+	kill(s.pid, SIGSTOP);
+	for (size_t i = 0; i < ARRAY_SIZE(idle); i++)
+		stream_close(&idle[i]);
+	kill(s.pid, SIGCONT);
+	stream_connect(&c, s.port, 0);
+	stream_send(&c, SPAN_LITERAL("GET / HTTP/1.1\r\nHost: relay\r\nConnection: close\r\n\r\n"));
+	CHECK(stream_rest(&c).len > 0);
+	stream_close(&c);
 	server_stop(&s);
 }
 
