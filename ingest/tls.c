@@ -200,6 +200,14 @@ static int finish_connect(struct stream *s)
 	return 0;
 }
 
+/* Before every TLS operation: what is in the thread's queue of errors would be taken for a failure
+ * of this one, whoever left it there (SSL_get_error(3)). */
+static void forget_errors(void)
+{
+	ERR_clear_error();
+	errno = 0;
+}
+
 /* What a failed TLS operation means. The certificate's own complaint says more than "certificate
  * verify failed". */
 static int translate(struct stream *s, int r)
@@ -238,7 +246,7 @@ int stream_open(struct stream *s)
 	if (r)
 		return r;
 	if (s->ssl) {
-		errno = 0;
+		forget_errors();
 		r = SSL_do_handshake(s->ssl);
 		if (r != 1) {
 			r = translate(s, r);
@@ -272,7 +280,7 @@ ssize_t stream_read(struct stream *s, uint8_t *ret, size_t size)
 
 	if (!s->ssl)
 		return check_plain(s, recv(s->fd, ret, size, 0), EPOLLIN);
-	errno = 0;
+	forget_errors();
 	r = SSL_read(s->ssl, ret, clamp(size));
 	return r > 0 ? r : translate(s, r);
 }
@@ -283,7 +291,7 @@ ssize_t stream_write(struct stream *s, const uint8_t *bytes, size_t len)
 
 	if (!s->ssl)
 		return check_plain(s, send(s->fd, bytes, len, MSG_NOSIGNAL), EPOLLOUT);
-	errno = 0;
+	forget_errors();
 	r = SSL_write(s->ssl, bytes, clamp(len));
 	if (r > 0)
 		return r;

@@ -2,6 +2,7 @@
 
 #include <dirent.h>
 #include <errno.h>
+#include <openssl/err.h>
 
 #include "common/config.h"
 #include "tests/lib/wait.h"
@@ -220,6 +221,13 @@ static bool has_two(void *arg)
 	return r->messages >= 2;
 }
 
+static bool has_two_or_end(void *arg)
+{
+	struct rig *r = arg;
+
+	return has_two(r) || r->ended;
+}
+
 static bool has_three(void *arg)
 {
 	struct rig *r = arg;
@@ -288,6 +296,28 @@ TEST(tls)
 	rig_init(&r, folder, "localhost");
 	dial(&r, ca_file);
 	check_messages(&r);
+	rig_release(&r);
+}
+
+/* What another use of OpenSSL left in the thread's queue of errors says nothing about a stream. */
+TEST(tls_after_errors_of_others)
+{
+	const char *folder = test_folder();
+	char ca_file[256];
+	struct rig r;
+
+	make_certificate(folder, "localhost");
+	snprintf(ca_file, sizeof(ca_file), "%s/localhost.crt", folder);
+	rig_init(&r, folder, "localhost");
+	dial(&r, ca_file);
+	wait_until(r.loop, is_open, &r, "open");
+	raw_client_frame(r.client, 0x82, SPAN_LITERAL("one"));
+	raw_client_frame(r.client, 0x82, SPAN_LITERAL("two"));
+	ERR_raise(ERR_LIB_USER, ERR_R_INTERNAL_ERROR);
+	wait_until(r.loop, has_two_or_end, &r, "two messages");
+	CHECK(!r.ended);
+	raw_client_frame(r.client, 0x82, SPAN_LITERAL("three"));
+	wait_until(r.loop, has_three, &r, "the third message");
 	rig_release(&r);
 }
 
