@@ -16,6 +16,7 @@
 struct waiting {
 	STAILQ_ENTRY(waiting) next;
 	struct event event;
+	uint64_t until_usec; /* loop_now_usec: the end of its time, whatever the clock does */
 	uint8_t bytes[];
 };
 
@@ -115,12 +116,23 @@ struct inquiry *inquiries_find(struct inquiries *s, struct span did, uint64_t ho
 
 /* Events */
 
+/* What is left of the time of an event that was received then. */
+static uint64_t time_left(const struct inquiries *s, uint64_t received_usec)
+{
+	const uint64_t now = clock_usec();
+
+	if (now < received_usec)
+		return s->wait_usec;
+	return now - received_usec < s->wait_usec ? s->wait_usec - (now - received_usec) : 0;
+}
+
 void inquiry_append(struct inquiry *q, const struct event *e)
 {
 	struct inquiries *s = q->all;
 	struct waiting *w = xmalloc(sizeof(*w) + e->host.len + e->frame.len);
 
 	w->event = *e;
+	w->until_usec = loop_now_usec(s->loop) + time_left(s, e->received_usec);
 	w->event.host = span_of(w->bytes, e->host.len);
 	w->event.frame = span_of(w->bytes + e->host.len, e->frame.len);
 	memcpy(w->bytes, e->host.ptr, e->host.len);
@@ -192,15 +204,10 @@ bool inquiry_pop(struct inquiry *q)
 /* How long until the first event's time is over. */
 static uint64_t patience(const struct inquiry *q)
 {
-	const uint64_t now = clock_usec();
-	struct event e;
+	const uint64_t now = loop_now_usec(q->all->loop);
+	const uint64_t until = STAILQ_FIRST(&q->events)->until_usec;
 
-	inquiry_first(q, &e);
-	if (now < e.received_usec)
-		return q->all->wait_usec;
-	if (now - e.received_usec >= q->all->wait_usec)
-		return 0;
-	return q->all->wait_usec - (now - e.received_usec);
+	return until > now ? until - now : 0;
 }
 
 /* A state that ends by itself: after usec, or when the first event's time is over. */
@@ -238,13 +245,12 @@ void inquiry_ask(struct inquiry *q, uint64_t newer_than_usec)
 static bool expire(struct inquiry *q)
 {
 	struct inquiries *s = q->all;
-	const uint64_t now = clock_usec();
 	struct event e;
 
 	do {
-		inquiry_first(q, &e);
-		if (now < e.received_usec || now - e.received_usec < s->wait_usec)
+		if (patience(q) > 0)
 			return true;
+		inquiry_first(q, &e);
 		s->handler.expired(s->handler.arg, &e);
 	} while (inquiry_pop(q));
 	return false;

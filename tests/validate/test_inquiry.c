@@ -308,19 +308,20 @@ TEST(all_are_asked_again_when_the_pipe_comes_back)
 
 TEST(events_wait_for_a_time_only)
 {
-	const uint64_t wait = 300 * USEC_PER_MSEC;
 	struct inquiry *q;
 	struct event e;
 	struct bench b;
 
 	/* whether resolve says that it cannot, says nothing, or is not there */
 	for (unsigned how = 0; how < 3; how++) {
-		bench_open(&b, wait, how < 2);
-		q = begin(&b, A, 1, 10, 0);
-		e = event(2, 10);
+		bench_open(&b, WAIT_LONG, how < 2);
+		e = event(1, 10);
+		e.received_usec -= WAIT_LONG - 300 * USEC_PER_MSEC;
+		q = inquiries_begin(b.inquiries, span_str(A), &e);
+		inquiry_ask(q, 0);
+		e.ticket = 2;
 		inquiry_append(q, &e);
 		e = event(3, 10);
-		e.received_usec += WAIT_LONG;
 		inquiry_append(q, &e);
 		if (how < 2)
 			CHECK(wait_asked(&b, 1));
@@ -335,6 +336,21 @@ TEST(events_wait_for_a_time_only)
 		CHECK_INT(inquiries_event_count(b.inquiries), 1);
 		bench_close(&b);
 	}
+}
+
+/* The clock was set back since it came. */
+TEST(an_event_from_the_future_waits_no_longer)
+{
+	struct event e = event(1, 10);
+	struct bench b;
+
+	bench_open(&b, 300 * USEC_PER_MSEC, true);
+	e.received_usec += WAIT_LONG;
+	inquiry_ask(inquiries_begin(b.inquiries, span_str(A), &e), 0);
+	b.want = 1;
+	CHECK(wait_until(b.loop, has_expired, &b, "the end of patience"));
+	CHECK_INT(inquiries_event_count(b.inquiries), 0);
+	bench_close(&b);
 }
 
 TEST(a_message_that_does_not_decode_breaks_the_pipe)
