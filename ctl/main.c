@@ -55,6 +55,10 @@ static int read_options(struct arguments *a, int argc, char **argv)
 	while ((option = getopt_long(argc, argv, "", options, NULL)) != -1) {
 		switch (option) {
 		case 'c':
+			if (a->file) {
+				fprintf(stderr, "standpipe: more than one --config\n");
+				return STAGE_EXIT_USAGE;
+			}
 			a->file = optarg;
 			pass_on(a, "--config", optarg);
 			break;
