@@ -20,7 +20,18 @@ struct bench {
 	uint64_t bytes;
 	struct buf last;
 	struct link *link;
+	enum { CLOSES_NEVER, CLOSES_IN_UP, CLOSES_IN_MESSAGE, CLOSES_IN_DOWN } closes;
 };
+
+static void called(struct bench *b, unsigned closes)
+{
+	CHECK(b->endpoint != NULL);
+	loop_quit(b->loop, 0);
+	if (b->closes == closes) {
+		endpoint_close(b->endpoint);
+		b->endpoint = NULL;
+	}
+}
 
 static void guard_fires(void *arg)
 {
@@ -38,7 +49,7 @@ static void up(void *arg, struct link *c)
 	b->link = c;
 	CHECK(link_data(c) == NULL);
 	link_set_data(c, b);
-	loop_quit(b->loop, 0);
+	called(b, CLOSES_IN_UP);
 }
 
 static void down(void *arg, struct link *c)
@@ -47,7 +58,7 @@ static void down(void *arg, struct link *c)
 
 	b->downs++;
 	CHECK(link_data(c) == b);
-	loop_quit(b->loop, 0);
+	called(b, CLOSES_IN_DOWN);
 }
 
 static void message(void *arg, struct link *c, struct span m)
@@ -58,8 +69,8 @@ static void message(void *arg, struct link *c, struct span m)
 	b->messages++;
 	b->bytes += m.len;
 	buf_clear(&b->last);
-	buf_append(&b->last, m);
-	loop_quit(b->loop, 0);
+	called(b, CLOSES_IN_MESSAGE);
+	buf_append(&b->last, m); /* it is there until we return */
 }
 
 static void writable(void *arg, struct link *c)
@@ -104,6 +115,7 @@ struct peer {
 	struct bench *bench;
 	struct loop_io io;
 	int fd;
+	size_t heard; /* bytes */
 	bool closed;
 };
 
@@ -111,14 +123,18 @@ static void peer_ready(void *arg, uint32_t events)
 {
 	struct peer *p = arg;
 	uint8_t block[4096];
+	ssize_t n;
 
-	if (events & EPOLLOUT)
-		loop_quit(p->bench->loop, 0);
-	if (!(events & EPOLLIN) || recv(p->fd, block, sizeof(block), MSG_DONTWAIT) > 0)
+	loop_quit(p->bench->loop, 0);
+	if (!(events & EPOLLIN))
 		return;
+	n = recv(p->fd, block, sizeof(block), MSG_DONTWAIT);
+	if (n > 0) {
+		p->heard += (size_t)n;
+		return;
+	}
 	p->closed = true;
 	loop_io_remove(p->bench->loop, &p->io);
-	loop_quit(p->bench->loop, 0);
 }
 
 static void peer_connect(struct peer *p, struct bench *b)
@@ -256,11 +272,20 @@ static size_t count_closed(const struct peer *peers, size_t count)
 	return closed;
 }
 
-/* One of them is up and the others are cut off, however many come. */
+static size_t count_greeted(const struct peer *peers, size_t count)
+{
+	size_t greeted = 0;
+
+	for (size_t i = 0; i < count; i++)
+		greeted += peers[i].heard == 8;
+	return greeted;
+}
+
+/* Of those that say hello at the same time one is up. Who comes later hears nothing. */
 TEST(one_at_a_time)
 {
 	struct bench b;
-	struct peer peers[10];
+	struct peer peers[10], late;
 	struct buf hello;
 
 	bench_init(&b, PROTOCOL_PAIR, 1);
@@ -268,13 +293,18 @@ TEST(one_at_a_time)
 	test_hex(HELLO, &hello);
 	for (size_t i = 0; i < ARRAY_SIZE(peers); i++)
 		peer_connect(&peers[i], &b);
+	WAIT(&b, count_greeted(peers, ARRAY_SIZE(peers)) == ARRAY_SIZE(peers));
 	for (size_t i = 0; i < ARRAY_SIZE(peers); i++)
 		peer_write(&peers[i], buf_span(&hello));
 	WAIT(&b, count_closed(peers, ARRAY_SIZE(peers)) == ARRAY_SIZE(peers) - 1);
+	peer_connect(&late, &b);
+	WAIT(&b, late.closed);
+	CHECK_INT(late.heard, 0);
 	CHECK_INT(b.ups, 1);
 	CHECK_INT(b.downs, 0);
 	for (size_t i = 0; i < ARRAY_SIZE(peers); i++)
 		peer_close(&peers[i]);
+	peer_close(&late);
 	buf_release(&hello);
 	bench_release(&b);
 }
@@ -292,7 +322,9 @@ TEST(silent_peers)
 	test_hex(HELLO, &hello);
 	for (size_t i = 0; i < ARRAY_SIZE(silent); i++)
 		peer_connect(&silent[i], &b);
-	WAIT(&b, count_closed(silent, ARRAY_SIZE(silent)) > 4); /* the first of the sixteen */
+	WAIT(&b, count_closed(silent, ARRAY_SIZE(silent)) == 4);
+	CHECK_INT(count_greeted(silent, ARRAY_SIZE(silent)), 16);
+	WAIT(&b, count_closed(silent, ARRAY_SIZE(silent)) > 4);
 	peer_connect(&late, &b);
 	peer_write(&late, buf_span(&hello));
 	WAIT(&b, b.ups == 1);
@@ -377,4 +409,47 @@ TEST(hold)
 	buf_release(&hello);
 	buf_release(&bytes);
 	bench_release(&b);
+}
+
+TEST(close_in_a_handler)
+{
+	for (unsigned closes = CLOSES_IN_UP; closes <= CLOSES_IN_DOWN; closes++) {
+		struct bench b;
+		struct peer p;
+		struct buf bytes;
+
+		bench_init(&b, PROTOCOL_PAIR, 1);
+		b.closes = closes;
+		buf_init(&bytes, 64);
+		test_hex(HELLO ONE "41" ONE "42" ONE "43", &bytes);
+		peer_connect(&p, &b);
+		peer_write(&p, buf_span(&bytes));
+		shutdown(p.fd, SHUT_WR);
+		WAIT(&b, !b.endpoint);
+		CHECK_INT(b.messages, closes == CLOSES_IN_UP        ? 0
+				      : closes == CLOSES_IN_MESSAGE ? 1
+								    : 3);
+		peer_close(&p);
+		buf_release(&bytes);
+		bench_release(&b);
+	}
+}
+
+/* It closes while connections are being made that it has not taken. */
+TEST(close_with_peers_at_the_door)
+{
+	for (unsigned n = 0; n < 50; n++) {
+		struct bench b;
+		struct peer peers[3];
+
+		bench_init(&b, PROTOCOL_PAIR, 1);
+		for (size_t i = 0; i < ARRAY_SIZE(peers); i++)
+			peer_connect(&peers[i], &b);
+		endpoint_close(b.endpoint);
+		b.endpoint = NULL;
+		WAIT(&b, count_closed(peers, ARRAY_SIZE(peers)) == ARRAY_SIZE(peers));
+		for (size_t i = 0; i < ARRAY_SIZE(peers); i++)
+			peer_close(&peers[i]);
+		bench_release(&b);
+	}
 }
