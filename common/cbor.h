@@ -54,7 +54,7 @@ int cbor_check(struct span item) MUST_CHECK;
 
 /* Walks a map whose head is still in the reader:
  *	for (error = cbor_map_open(r, &map); !error && cbor_map_more(&map);) { error =
- *cbor_map_key(r, &map, &key); ... value ... }
+ * cbor_map_key(r, &map, &key); ... value ... }
  */
 struct cbor_map {
 	size_t left;

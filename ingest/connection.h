@@ -1,16 +1,16 @@
 /*
  * One attempt to read one host's event stream: name, address, TCP, TLS, WebSocket handshake,
- *messages, end. A connection is made for one attempt and reports its end once; whether there is
- *another is for its owner to say.
+ * messages, end. A connection is made for one attempt and reports its end once; whether there is
+ * another is for its owner to say.
  *
  *	NAME -> TCP -> TLS -> UPGRADE -> OPEN -> end
  *
  * - Every address, wherever it comes from, passes host_policy_allows before it is connected to.
  * - All before OPEN happens within connect_timeout, shared by the addresses that are tried.
  * - When open: a ping every ping_interval. The end comes when nothing whole was heard for
- *read_timeout, or one message takes longer than that.
+ * read_timeout, or one message takes longer than that.
  * - A message that cannot be taken is held (websocket.h), and the socket is not read until
- *connection_resume: the host's TCP waits, and so do the deadlines.
+ * connection_resume: the host's TCP waits, and so do the deadlines.
  * - Handlers are called from the loop, never from inside a function of this header.
  */
 #pragma once

@@ -1,16 +1,16 @@
 /*
  * The way of events from the hosts into one lane: the window, the batches that leave it, the
- *acknowledgements that empty it, and the hosts that wait for room in it.
+ * acknowledgements that empty it, and the hosts that wait for room in it.
  *
  *	feed_put -> [ window ] -> batches -> validate
  *	               ^ acknowledgements <-'
  *
  * A batch leaves when it has LIMIT_BATCH_BYTES or LIMIT_BATCH_EVENTS, or its first event is
- *LIMIT_BATCH_USEC old. When a session of the lane opens, the whole window is sent, in the order of
- *the tickets.
+ * LIMIT_BATCH_USEC old. When a session of the lane opens, the whole window is sent, in the order of
+ * the tickets.
  *
  * Back-pressure has two marks: feed_put refuses when the window is full, and the refused are woken,
- *first come first served, when a quarter of it is free again. Nobody overtakes those who wait.
+ * first come first served, when a quarter of it is free again. Nobody overtakes those who wait.
  */
 #pragma once
 

@@ -1,12 +1,12 @@
 /*
  * The HTTP/1.1 exchange that opens a WebSocket (RFC 6455, section 4): our request, and the host's
- *answer, which is at most LIMIT_HTTP_HEAD bytes and is parsed strictly. No extension and no
- *subprotocol is asked for, so none may be granted.
+ * answer, which is at most LIMIT_HTTP_HEAD bytes and is parsed strictly. No extension and no
+ * subprotocol is asked for, so none may be granted.
  *
  *	GET /xrpc/com.atproto.sync.subscribeRepos?cursor=N HTTP/1.1	HTTP/1.1 101 Switching
- *Protocols Host: name[:port]						Upgrade: websocket Upgrade:
- *websocket						Connection: Upgrade Connection: Upgrade
- *Sec-WebSocket-Accept: base64(SHA-1(key GUID)) Sec-WebSocket-Key: base64(16 random bytes)
+ * Protocols Host: name[:port]						Upgrade: websocket Upgrade:
+ * websocket						Connection: Upgrade Connection: Upgrade
+ * Sec-WebSocket-Accept: base64(SHA-1(key GUID)) Sec-WebSocket-Key: base64(16 random bytes)
  *	Sec-WebSocket-Version: 13
  */
 #pragma once

@@ -1,18 +1,19 @@
 /*
  * The low-water mark of a host: the highest sequence number at and below which everything the host
- *sent is finished, that is, acknowledged or skipped. It is the cursor that is kept on disk: a host
- *asked to go on behind it sends again all that is not finished, and nothing that is needed less.
+ * sent is finished, that is, acknowledged or skipped. It is the cursor that is kept on disk: a host
+ * asked to go on behind it sends again all that is not finished, and nothing that is needed less.
  *
  * Acknowledgements come in any order (an event waits for its account's identity while others pass).
- *Only what is outstanding is remembered: each entry knows the number that came in before it, so the
- *mark is what stands below the first one outstanding, or the last number of all when nothing is.
+ * Only what is outstanding is remembered: each entry knows the number that came in before it, so
+ * the mark is what stands below the first one outstanding, or the last number of all when nothing
+ * is.
  *
  *	numbers in:	11  12  15  16  20		outstanding: 15 (below: 12), 20 (below: 16)
  *	finished:	x   x       x			mark: 12; when 15 is finished: 16
  *
  * Entries live in their owner's memory (the window's); the mark borrows them from mark_add until
- *mark_remove or mark_reset. Invariant: numbers of entries rise from first to last, and none is
- *above `last_seq`.
+ * mark_remove or mark_reset. Invariant: numbers of entries rise from first to last, and none is
+ * above `last_seq`.
  */
 #pragma once
 

@@ -15,8 +15,8 @@
  *		u16+	last error, text
  *
  * Cursors are written often and not synced: after a power cut an older one is found, and what the
- *host then sends again is dropped by store. A new host and a new epoch are synced, since events are
- *made with them.
+ * host then sends again is dropped by store. A new host and a new epoch are synced, since events
+ * are made with them.
  */
 #pragma once
 

@@ -7,18 +7,18 @@
  *	   '---------------- backoff -------------'---------------------'
  *
  * Sequence numbers rise: a frame whose number does not is dropped [event stream: Sequence Numbers].
- *After a reconnection the host is asked to go on behind the last number that came in, not behind
- *the low-water mark, since what is outstanding is still in a window. Only a new process begins
- *again at the mark. Hosts differ in whether a cursor includes its own number, so numbers up to it
- *that come before any new one are skipped without a word.
+ * After a reconnection the host is asked to go on behind the last number that came in, not behind
+ * the low-water mark, since what is outstanding is still in a window. Only a new process begins
+ * again at the mark. Hosts differ in whether a cursor includes its own number, so numbers up to it
+ * that come before any new one are skipped without a word.
  *
  * A frame of broken CBOR ends the stream [event stream: Framing]. The host will send it again
- *behind the same cursor, since its number is not to be trusted; so what was found broken there
- *before is skipped then, and every stream gets further than the one before.
+ * behind the same cursor, since its number is not to be trusted; so what was found broken there
+ * before is skipped then, and every stream gets further than the one before.
  *
  * A host that calls our cursor a future one has lost its state and numbers anew: it gets a new
- *epoch, its cursor is forgotten, and it is read from its present position on. Epochs are seconds
- *since 1970, so that one is never used twice, not even if the registry is lost.
+ * epoch, its cursor is forgotten, and it is read from its present position on. Epochs are seconds
+ * since 1970, so that one is never used twice, not even if the registry is lost.
  */
 #pragma once
 

@@ -1,22 +1,22 @@
 /*
  * The window of a lane: the events that were taken from hosts and are not acknowledged yet, with
- *their bytes, in the order of their tickets. When a session of the lane begins, all of it is sent
- *again.
+ * their bytes, in the order of their tickets. When a session of the lane begins, all of it is sent
+ * again.
  *
  *	first                         unsent                last
  *	  |  sent, not acknowledged     |  not sent yet       |
  *
  * Acknowledgements come in any order, so every event has its own memory, given back when it leaves:
- *an event that waits ten minutes for an identity must not hold a place in which a thousand others
- *could pass it. The window is bounded by the bytes of its events and their entries together; one
- *event always fits, whatever its size, when there is no other.
+ * an event that waits ten minutes for an identity must not hold a place in which a thousand others
+ * could pass it. The window is bounded by the bytes of its events and their entries together; one
+ * event always fits, whatever its size, when there is no other.
  *
  * A ticket is a rising number and, in its low bits, the slot where the event is found again:
  *
  *	| number, 40 bits | slot, 24 bits |
  *
  * A million events a second would take 12 days to use up the numbers; at ten thousand it is three
- *years, after which the process ends and its hosts begin again at their marks.
+ * years, after which the process ends and its hosts begin again at their marks.
  */
 #pragma once
 

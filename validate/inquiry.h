@@ -7,8 +7,8 @@
  * waits, those that come later queue behind it.
  *
  *	waiting  asked; asked again after 5 s without an answer, when the pipe comes back, and, if
- *the answer was IDENTITY_UNAVAILABLE, after 1 s, 2 s, ... 30 s ready	 the answer has come: the
- *first event can be judged again
+ * the answer was IDENTITY_UNAVAILABLE, after 1 s, 2 s, ... 30 s ready	 the answer has come: the
+ * first event can be judged again
  *
  * An event that has waited for the configured time since it was received is given back as expired.
  * All memory is the events' own, which the window of ingest bounds.
