@@ -372,7 +372,8 @@ TEST(queue_and_clear)
 	bench_release(&b);
 }
 
-/* A link that is held delivers nothing, whatever the other one does meanwhile, and then everything. */
+/* A link that is held delivers nothing, whatever the other one does meanwhile, and then
+ * everything. */
 TEST(hold)
 {
 	struct bench b;
