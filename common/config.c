@@ -72,6 +72,9 @@ static const struct key {
 	"Port of the metrics on 127.0.0.1; 0: none."},
 {"ingest", "window", CONFIG_SIZE, "64M", "64K", "64G", NULL,
 	"Events, per lane, that may be on their way to the log before the hosts have to wait."},
+{"ingest", "host_window", CONFIG_SIZE, "8M", "64K", "64G", NULL,
+	"Events of one host that may be on their way; a host with more (they wait for identities that\n"
+	"cannot be had, say) waits alone."},
 {"ingest", "bootstrap", CONFIG_TEXT, "", "0", "512", check_url,
 	"URL of a relay whose list of hosts gives this one its first hosts; empty: none."},
 {"ingest", "hosts", CONFIG_TEXT, "", "0", TEXT_MAX, NULL,

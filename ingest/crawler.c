@@ -65,6 +65,16 @@ struct subscription *crawler_find(const struct crawler *c, struct span name)
 	return s;
 }
 
+/* The host that an event came from. */
+static struct subscription *find_by_id(const struct crawler *c, uint64_t id)
+{
+	struct subscription *s = *bucket(c, id);
+
+	while (s && s->host_id != id)
+		s = s->next_in_bucket;
+	return s;
+}
+
 void crawler_count_status(struct crawler *c, enum host_status status, int change)
 {
 	*c->status_gauges[status] += change;
@@ -209,6 +219,7 @@ static void on_acknowledged(void *arg, const struct window_entry *e, enum verdic
 	struct crawler *c = arg;
 
 	++*c->counters.acknowledged[v];
+	subscription_acknowledged(find_by_id(c, e->event.host_id), e->event.frame.len);
 	if (v != VERDICT_ACCEPTED && !verdict_is_replay(v))
 		log_verdict(c, &e->event, v);
 	/* The last event leaves its window after this. */
@@ -261,7 +272,7 @@ static int64_t window_events(void *arg)
 static int64_t paused_hosts(void *arg)
 {
 	struct crawler *c = arg;
-	size_t sum = 0;
+	size_t sum = c->held_hosts;
 
 	for (unsigned i = 0; i < c->lanes; i++)
 		sum += feed_waiter_count(c->feeds[i]);
@@ -461,6 +472,7 @@ static int open_feeds(struct crawler *c)
 	size_t window = config_size(c->stage->config, "ingest.window");
 	char url[CONFIG_URL_SIZE];
 
+	c->host_window_bytes = config_size(c->stage->config, "ingest.host_window");
 	for (unsigned lane = 0; lane < c->lanes; lane++) {
 		int error;
 

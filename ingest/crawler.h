@@ -36,8 +36,10 @@ struct crawler {
 	struct tls *tls;
 	struct dialer dialer;
 	unsigned lanes;
-	struct feed **feeds; /* by lane */
-	bool backfill;       /* ingest.backfill */
+	size_t host_window_bytes; /* of one host on its way, in all lanes */
+	size_t held_hosts;        /* that wait because they have more */
+	struct feed **feeds;      /* by lane */
+	bool backfill;            /* ingest.backfill */
 	uint64_t backoff_min_usec;
 	uint64_t backoff_max_usec;
 

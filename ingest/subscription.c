@@ -53,6 +53,26 @@ static bool is_rising(struct subscription *s, const struct frame *f)
 	return false;
 }
 
+/* Whether one host may have this much more on its way. One event always may be. */
+static bool is_within_share(const struct subscription *s, size_t frame_bytes)
+{
+	size_t max = s->crawler->host_window_bytes;
+
+	return s->outstanding_bytes == 0 ||
+	       (s->outstanding_bytes <= max && frame_bytes <= max - s->outstanding_bytes);
+}
+
+static void set_held(struct subscription *s, bool held)
+{
+	if (s->held == held)
+		return;
+	s->held = held;
+	if (held)
+		s->crawler->held_hosts++;
+	else
+		s->crawler->held_hosts--;
+}
+
 static int take_event(struct subscription *s, const struct frame *f, struct span bytes)
 {
 	struct crawler *c = s->crawler;
@@ -68,10 +88,15 @@ static int take_event(struct subscription *s, const struct frame *f, struct span
 
 	if (!is_rising(s, f))
 		return 0;
+	if (!is_within_share(s, bytes.len)) {
+		set_held(s, true);
+		return -EAGAIN;
+	}
 	entry = feed_put(c->feeds[stage_lane_of(f->did, c->lanes)], &e, &s->waiter);
 	if (!entry)
 		return -EAGAIN;
 	mark_add(&s->mark, &entry->mark, f->seq);
+	s->outstanding_bytes += bytes.len;
 	s->record.events++;
 	return 0;
 }
@@ -177,6 +202,25 @@ static void on_room(void *arg)
 	connection_resume(s->connection);
 }
 
+static void on_share(void *arg)
+{
+	struct subscription *s = arg;
+
+	if (!s->held)
+		return;
+	set_held(s, false);
+	connection_resume(s->connection);
+}
+
+/* The stream goes on when a quarter of the share is free, and not from inside this. */
+void subscription_acknowledged(struct subscription *s, size_t frame_bytes)
+{
+	assert(frame_bytes <= s->outstanding_bytes);
+	s->outstanding_bytes -= frame_bytes;
+	if (s->held && s->outstanding_bytes <= s->crawler->host_window_bytes / 4 * 3)
+		loop_task_queue(s->crawler->loop, &s->resume_task);
+}
+
 /* Connections. */
 
 static void on_opened(void *arg)
@@ -233,6 +277,7 @@ static void leave_stream(struct subscription *s)
 	else
 		crawler_end_dial(s->crawler, s);
 	feed_forget(&s->waiter);
+	set_held(s, false);
 	connection_free(s->connection);
 	s->connection = NULL;
 }
@@ -284,6 +329,7 @@ struct subscription *subscription_new(struct crawler *c, const struct host *host
 	s->backoff = (struct backoff){c->backoff_min_usec, c->backoff_max_usec, 0};
 	s->waiter = (struct feed_waiter){.wake = on_room, .arg = s};
 	loop_timer_init(&s->timer, on_timer, s);
+	loop_task_init(&s->resume_task, on_share, s);
 	if (record->has_cursor)
 		mark_init_at(&s->mark, record->cursor);
 	crawler_count_status(c, record->status, +1);
@@ -295,6 +341,7 @@ void subscription_free(struct subscription *s)
 	if (!s)
 		return;
 	loop_timer_cancel(s->crawler->loop, &s->timer);
+	loop_task_cancel(s->crawler->loop, &s->resume_task);
 	feed_forget(&s->waiter);
 	connection_free(s->connection);
 	mark_reset(&s->mark);

@@ -12,6 +12,9 @@
  * again at the mark. Hosts differ in whether a cursor includes its own number, so numbers up to it
  * that come before any new one are skipped without a word.
  *
+ * Of one host only so much is on its way at a time (ingest.host_window): events that wait for
+ * identities keep their place in the window, and one host's must not take it from all others.
+ *
  * A frame of broken CBOR ends the stream [event stream: Framing]. The host will send it again
  * behind the same cursor, since its number is not to be trusted; so what was found broken there
  * before is skipped then, and every stream gets further than the one before.
@@ -51,11 +54,14 @@ struct subscription {
 	struct loop_timer timer;
 	struct connection *connection;
 	struct feed_waiter waiter;
-	bool sent_cursor;       /* the present stream was asked for with one */
-	bool replaying;         /* no number above the cursor has come on it yet */
-	uint64_t opened_usec;   /* when it was opened; 0: it was not */
-	uint64_t ended_usec;    /* when the last one ended; 0: there was none */
-	unsigned broken;        /* frames found broken since the last number that was taken */
+	size_t outstanding_bytes;     /* of its frames in the windows */
+	bool held;                    /* it has as many there as one host may have, and waits */
+	struct loop_task resume_task; /* it has fewer again */
+	bool sent_cursor;             /* the present stream was asked for with one */
+	bool replaying;               /* no number above the cursor has come on it yet */
+	uint64_t opened_usec;         /* when it was opened; 0: it was not */
+	uint64_t ended_usec;          /* when the last one ended; 0: there was none */
+	unsigned broken;              /* frames found broken since the last number that was taken */
 	unsigned broken_before; /* those of them that the present stream is expected to bring again
 				 */
 	const char *end_reason; /* why we end it ourselves; NULL: we do not */
@@ -75,6 +81,8 @@ void subscription_start(struct subscription *s);
 void subscription_dial(struct subscription *s);
 /* Somebody says that the host is there: if it rests after a failure, the wait is cut short. */
 void subscription_ask(struct subscription *s);
+/* One of its events, whose frame has so many bytes, is finished and leaves its window. */
+void subscription_acknowledged(struct subscription *s, size_t frame_bytes);
 /* Takes nothing any more, and dials no more. */
 void subscription_stop(struct subscription *s);
 /* Brings record.cursor up to the low-water mark. Whether the record is to be written. */

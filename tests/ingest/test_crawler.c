@@ -538,6 +538,65 @@ TEST(a_full_window_stops_the_host)
 	finish(&r, &f);
 }
 
+static bool is_held(void *arg)
+{
+	return subscription(arg)->held;
+}
+
+/* A host whose events are not finished keeps its share of the window and no more; the others go on.
+ */
+TEST(one_host_cannot_fill_the_window)
+{
+	const int64_t count = 200;
+	size_t acknowledged = 0, of_first = 0;
+	struct rig r;
+	struct fake f, other;
+	struct buf b;
+
+	rig_init(&r);
+	fake_init(&f, &r);
+	fake_init(&other, &r);
+	rig_set(&r, "ingest.hosts=%s %s", f.name, other.name);
+	rig_set(&r, "ingest.window=1M");
+	rig_set(&r, "ingest.host_window=64K");
+	r.sink.withhold = true;
+	rig_listen(&r);
+	rig_start(&r);
+	wait_for(&f, is_reading, "the stream");
+	wait_for(&other, is_reading, "the other stream");
+	buf_init(&b, MIB(64));
+	for (int64_t seq = 1; seq <= count; seq++) {
+		buf_clear(&b);
+		put_frame(&b, "#account", "did:plc:a", seq, 8000);
+		raw_client_frame(f.client, 0x82, buf_span(&b));
+	}
+	wait_for(&f, is_held, "the host has its share");
+	CHECK(subscription(&f)->outstanding_bytes <= KIB(64));
+	say(&other, "#account", 1);
+	for (bool seen = false; !seen && !test_has_failed();) {
+		wait_events(&f, acknowledged + 1);
+		for (; acknowledged < r.sink.count; acknowledged++)
+			seen |= r.sink.events[acknowledged].host_id != subscription(&f)->host_id;
+	}
+	CHECK(subscription(&f)->held);
+	/* It goes on as its events are finished, and nothing is lost. */
+	for (acknowledged = 0; of_first < (size_t)count && !test_has_failed();) {
+		wait_events(&f, acknowledged + 1);
+		for (; acknowledged < r.sink.count; acknowledged++) {
+			of_first += r.sink.events[acknowledged].host_id ==
+				    subscription(&f)->host_id;
+			sink_ack(&r.sink, r.sink.events[acknowledged].ticket, VERDICT_ACCEPTED);
+		}
+	}
+	wait_for(&f, is_acknowledged, "acknowledgements");
+	CHECK_INT(r.sink.count, count + 1);
+	CHECK_INT(subscription(&f)->outstanding_bytes, 0);
+	CHECK_INT(r.crawler.held_hosts, 0);
+	buf_release(&b);
+	raw_server_free(other.server);
+	finish(&r, &f);
+}
+
 static bool has_failed_often(void *arg)
 {
 	struct fake *f = arg;
