@@ -137,6 +137,11 @@ uint64_t test_random(void)
 	return z ^ (z >> 31);
 }
 
+bool test_contains(struct span s, const char *text)
+{
+	return !*text || (s.len > 0 && memmem(s.ptr, s.len, text, strlen(text)) != NULL);
+}
+
 void test_hex(const char *hex, struct buf *out)
 {
 	unsigned digits = 0, byte = 0;

@@ -32,6 +32,8 @@ void test_read_file(const char *path, struct buf *ret);
 /* A fresh empty folder, removed at the end of the process. Valid until then. */
 const char *test_folder(void);
 uint64_t test_random(void);
+/* Whether the text stands in s, which may be empty. */
+bool test_contains(struct span s, const char *text);
 /* Hex digits, spaces ignored, to bytes. Appends. */
 void test_hex(const char *hex, struct buf *out);
 

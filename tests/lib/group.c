@@ -218,7 +218,7 @@ static bool is_ready(void *arg)
 	}
 	snprintf(path, sizeof(path), "%s/log", g->log);
 	test_read_file(path, &text);
-	found = memmem(text.ptr, text.len, "ready on", 8) != NULL;
+	found = test_contains(buf_span(&text), "ready on");
 	buf_release(&text);
 	return found;
 }

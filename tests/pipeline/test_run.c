@@ -52,8 +52,7 @@ TEST(wrong_uses_end_with_their_status_and_reason)
 	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
 		int status = run(cases[i].arguments, &out);
 
-		if (status != cases[i].status ||
-		    !memmem(out.ptr, out.len, cases[i].says, strlen(cases[i].says)))
+		if (status != cases[i].status || !test_contains(buf_span(&out), cases[i].says))
 			test_fail(__FILE__, __LINE__, "%s: %d %.*s", cases[i].arguments, status,
 				  (int)out.len, (const char *)out.ptr);
 	}
@@ -76,7 +75,7 @@ TEST(a_bad_line_is_refused_with_file_line_and_reason)
 	snprintf(arguments, sizeof(arguments), "--config %s run", path);
 	CHECK_INT(run(arguments, &out), 78);
 	snprintf(arguments, sizeof(arguments), "%s:5: [fanout] port", path);
-	CHECK(memmem(out.ptr, out.len, arguments, strlen(arguments)) != NULL);
+	CHECK(test_contains(buf_span(&out), arguments));
 	buf_release(&out);
 }
 
@@ -91,6 +90,6 @@ TEST(status_of_no_group)
 	buf_init(&out, MIB(1));
 	snprintf(arguments, sizeof(arguments), "--set group.run_dir=%s status", test_folder());
 	CHECK_INT(run(arguments, &out), 1);
-	CHECK(memmem(out.ptr, out.len, "validate-0   does not answer", 28) != NULL);
+	CHECK(test_contains(buf_span(&out), "validate-0   does not answer"));
 	buf_release(&out);
 }
