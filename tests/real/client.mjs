@@ -52,7 +52,10 @@ const readers = {
       concurrency: 8,
       setCursor: async (seq) => seq >= until && setImmediate(() => finish(0)),
     })
-    const handleEvent = (event) => (count(event.event), (last = Math.max(last, event.seq)), undefined)
+    const handleEvent = (event) => {
+      count(event.event)
+      last = Math.max(last, event.seq)
+    }
     new Firehose({ service: args.url, idResolver, runner, unauthenticatedHandles: true, handleEvent, onError: fail }).start()
   },
   async xrpc() {

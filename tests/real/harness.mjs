@@ -108,10 +108,6 @@ export function run(command, args, options = {}) {
   return execFileSync(command, args, { cwd: here, encoding: 'utf8', stdio: ['pipe', 'pipe', 'pipe'], ...options })
 }
 
-export function exists(command) {
-  return (process.env.PATH + ':/usr/sbin:/sbin').split(':').some((dir) => fs.existsSync(path.join(dir, command)))
-}
-
 export class Relay {
   constructor(name, settings) {
     Object.assign(this, { name, settings, dir: path.join(folder, name) })

@@ -2,7 +2,7 @@
 // Each network is one relay group; run prints "ok", "not ok" and "skip" lines.
 import fs from 'node:fs'
 import path from 'node:path'
-import { Relay, build, demand, equal, exists, finish, folder, freePort, makeCertificates, node, run, setPrefix, startNginx, stop, test, waitFor } from './harness.mjs'
+import { Relay, build, demand, equal, finish, folder, freePort, makeCertificates, node, run, setPrefix, startNginx, stop, test, waitFor } from './harness.mjs'
 import { Host } from './host.mjs'
 import { Stream, decodeFrame, withSeq } from './stream.mjs'
 import { SignedRepo } from './repos.mjs'
