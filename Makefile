@@ -37,15 +37,17 @@ ifdef WERROR
 OUR_CFLAGS += -Werror
 endif
 
-ROOMS := common $(STAGES) ctl tests/lib
-sources = $(filter-out %/main.c,$(wildcard $(1)/*.c))
+ROOMS := common $(STAGES) ctl tests/lib tests/simnet tests/bench
+sources = $(filter-out %/main.c $(1)/test_%.c $(1)/bench_%.c,$(wildcard $(1)/*.c))
 objects = $(patsubst %.c,$(B)/obj/%.o,$(1))
 LIBS := $(foreach r,$(ROOMS),$(if $(call sources,$(r)),$(B)/lib/$(notdir $(r)).a))
 PROGRAMS := $(foreach s,$(STAGES),$(if $(wildcard $(s)/main.c),$(B)/standpipe-$(s))) $(if $(wildcard ctl/main.c),$(B)/standpipe)
 TESTS := $(patsubst tests/%.c,$(B)/tests/%,$(foreach r,common $(STAGES) ctl,$(wildcard tests/$(r)/test_*.c)))
-PIPELINE_TESTS := $(patsubst tests/%.c,$(B)/tests/%,$(wildcard tests/pipeline/test_*.c))
+PIPELINE_TESTS := $(patsubst tests/%.c,$(B)/tests/%,$(wildcard tests/pipeline/test_*.c tests/simnet/test_*.c tests/faults/test_*.c))
+SIMNET := $(if $(wildcard tests/simnet/main.c),$(B)/tests/simnet/simnet)
+BENCHES := $(patsubst tests/%.c,$(B)/tests/%,$(wildcard tests/bench/bench_*.c))
 FUZZERS := $(patsubst tests/%.c,$(B)/tests/%,$(wildcard tests/fuzz/fuzz_*.c))
-ALL_C := $(foreach r,$(ROOMS) tests $(addprefix tests/,common $(STAGES) ctl pipeline fuzz),$(wildcard $(r)/*.c))
+ALL_C := $(foreach r,$(ROOMS) tests $(addprefix tests/,common $(STAGES) ctl pipeline simnet faults bench fuzz),$(wildcard $(r)/*.c))
 
 # Where tests find the programs.
 export STANDPIPE_BUILD := $(CURDIR)/$(B)
@@ -79,7 +81,20 @@ $(B)/tests/$(1)/%: $(B)/obj/tests/$(1)/%.o $(B)/obj/tests/test.o $(testlib) $(if
 endef
 $(foreach r,$(STAGES) ctl,$(eval $(call test_program,$(r),$(r))))
 $(eval $(call test_program,common,common))
-$(eval $(call test_program,pipeline,ctl))
+
+# Tests of the whole group, and the simulated network that most of them stand in.
+group_libs = $(B)/obj/tests/test.o $(B)/lib/simnet.a $(testlib) $(B)/lib/ctl.a $(B)/lib/common.a
+$(B)/tests/pipeline/%: $(B)/obj/tests/pipeline/%.o $(group_libs)
+	$(call link,$^)
+$(B)/tests/simnet/%: $(B)/obj/tests/simnet/%.o $(group_libs)
+	$(call link,$^)
+$(B)/tests/faults/%: $(B)/obj/tests/faults/%.o $(group_libs)
+	$(call link,$^)
+$(SIMNET): $(B)/obj/tests/simnet/main.o $(group_libs)
+	$(call link,$^)
+# A bench links with every stage as well: it times their parts alone.
+$(B)/tests/bench/%: $(B)/obj/tests/bench/%.o $(B)/lib/bench.a $(group_libs) $(patsubst %,$(B)/lib/%.a,$(STAGES) common)
+	$(call link,$^)
 
 # A fuzz target is one function, LLVMFuzzerTestOneInput. replay.c gives it a main that runs it over tests/corpus/NAME/; in the
 # variant "fuzz" libFuzzer does.
@@ -121,7 +136,7 @@ test-suite:
 	$(Q)tests/summary $(TESTS) $(FUZZERS) $(PIPELINE_TESTS) tests/units tests/real/run
 .PHONY: test-suite
 
-tests: $(TESTS) $(FUZZERS) $(PIPELINE_TESTS)
+tests: $(TESTS) $(FUZZERS) $(PIPELINE_TESTS) $(SIMNET) $(BENCHES)
 .PHONY: tests
 
 test-unit: $(TESTS) $(FUZZERS) ## unit tests and the replayed fuzz corpora

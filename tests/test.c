@@ -166,7 +166,8 @@ static bool is_chosen(const char *name, int argc, char **argv)
 	return argc < 2;
 }
 
-int main(int argc, char **argv)
+/* Weak: a program that uses the rest of this brings its own. */
+__attribute__((weak)) int main(int argc, char **argv)
 {
 	const char *slash = strrchr(argv[0], '/'), *file = slash ? slash + 1 : argv[0];
 	unsigned failed = 0;

@@ -1,0 +1,23 @@
+/*
+ * Plays a corpus on a network at a rate, and keeps the judge informed. At a barrier it waits until
+ * the judge has all that is due, then the identities change.
+ */
+#pragma once
+
+#include "tests/simnet/judge.h"
+#include "tests/simnet/network.h"
+
+struct player;
+
+/* per_sec: events a second; 0: as fast as the hosts' sockets take them (pending bytes are kept
+ * below a bound). judge may be NULL: then barriers are passed at once. Borrows all until
+ * player_free. */
+struct player *player_new(struct loop *l, struct corpus *c, struct network *n, struct judge *j,
+			  uint64_t per_sec);
+void player_free(struct player *p);
+void player_start(struct player *p);
+void player_stop(struct player *p);
+void player_set_rate(struct player *p, uint64_t per_sec);
+/* All of the corpus is with the hosts. */
+bool player_is_done(const struct player *p);
+uint64_t player_sent(const struct player *p);
