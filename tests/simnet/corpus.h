@@ -37,7 +37,7 @@ struct corpus_record {
 	uint32_t seq_size;    /* as CBOR */
 	struct span frame;
 	/* CORPUS_IDENTITY */
-	struct identity identity;
+	struct world_identity identity;
 };
 
 struct corpus_writer;

@@ -30,7 +30,9 @@ struct traffic_settings {
 
 /* What the real network's mix comes to, for so many events. */
 void traffic_defaults(uint64_t events, struct traffic_settings *ret);
-void traffic_write(struct world *w, const struct traffic_settings *t, struct corpus_writer *out);
+/* The world as it is at its beginning; it does not change: whoever plays the corpus changes it. */
+void traffic_write(const struct world *w, const struct traffic_settings *t,
+		   struct corpus_writer *out);
 
 /* The corpus of these settings, from the folder where corpora are kept between runs (build/corpora,
  * or $STANDPIPE_CORPORA): written first if it is not there, or if the program that writes it is

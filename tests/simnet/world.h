@@ -5,8 +5,9 @@
  * (a rotated key, a move, a deletion) is kept, one small entry an account.
  *
  *	host 12		h00012.sim.test:PORT, at 127.77.x.y (its own address)
- *	directory	plc.sim.test:PORT
- *	account 7	did:plc:..., or did:web:w0000007.sim.test%3APORT, on host world_host_of(7)
+ *	directory	plc.sim.test:PORT, at 127.77.255.254
+ *	account 7	did:plc:..., or did:web:w0000007.sim.test%3APORT, on the host that
+ *			world_identity says; the did:web name stays at its first host's address
  */
 #pragma once
 
@@ -43,6 +44,7 @@ const char *world_directory_name(const struct world *w, char ret[static LIMIT_HO
 /* The host of a name without port; -ENOENT, also for the directory. */
 int world_find_host(const struct world *w, struct span name, uint32_t *ret) MUST_CHECK;
 struct in_addr world_address(const struct world *w, uint32_t host);
+struct in_addr world_directory_address(const struct world *w);
 /* Lines of hosts(5) for all hosts, all did:web names and the directory. Appends. */
 void world_hosts_file(const struct world *w, struct buf *b);
 
@@ -50,26 +52,27 @@ void world_hosts_file(const struct world *w, struct buf *b);
 const char *world_did(const struct world *w, uint32_t account, char ret[static LIMIT_DID + 1]);
 /* Its account; -ENOENT if it is nobody's here. */
 int world_find(const struct world *w, struct span did, uint32_t *ret_account) MUST_CHECK;
-/* "user0000007.sim.test"; returns ret. */
-const char *world_handle(const struct world *w, uint32_t account,
+/* "user0000007.sim.test", and with a number above 0 "user0000007-1.sim.test"; returns ret. */
+const char *world_handle(const struct world *w, uint32_t account, uint32_t number,
 			 char ret[static LIMIT_HANDLE + 1]);
 
-enum identity_state {
-	IDENTITY_PRESENT,
-	IDENTITY_MISSING,    /* 404 */
-	IDENTITY_TOMBSTONED, /* 410 */
+enum world_identity_state {
+	WORLD_IDENTITY_PRESENT,
+	WORLD_IDENTITY_MISSING,    /* 404 */
+	WORLD_IDENTITY_TOMBSTONED, /* 410 */
 };
 
 /* What the account's DID document says now. */
-struct identity {
+struct world_identity {
 	uint32_t host;
-	uint32_t key; /* the number of the key: 0, then 1 after the first rotation, ... */
-	enum identity_state state;
+	uint32_t key;    /* the number of the key: 0, then 1 after the first rotation, ... */
+	uint32_t handle; /* the number of the handle, likewise */
+	enum world_identity_state state;
 };
 
-void world_identity(const struct world *w, uint32_t account, struct identity *ret);
+void world_identity(const struct world *w, uint32_t account, struct world_identity *ret);
 /* From now on; the documents follow. */
-void world_change(struct world *w, uint32_t account, const struct identity *i);
+void world_change(struct world *w, uint32_t account, const struct world_identity *i);
 /* The curve is the account's, the same for all its keys. */
 enum curve world_curve(const struct world *w, uint32_t account);
 void world_key(const struct world *w, uint32_t account, uint32_t key, struct test_key *ret);
