@@ -142,3 +142,25 @@ void frame_put_error(struct buf *b, const char *error, const char *message)
 	if (message)
 		frame_put_text(b, "message", span_str(message));
 }
+
+void frame_split(struct span frame, struct span *ret_before, struct span *ret_after)
+{
+	struct reader r = reader_of(frame);
+	struct cbor_map map;
+	struct span key;
+
+	*ret_before = *ret_after = SPAN_EMPTY;
+	if (cbor_skip(&r, NULL) != 0 || cbor_map_open(&r, &map) != 0)
+		return;
+	while (cbor_map_more(&map) && cbor_map_key(&r, &map, &key) == 0) {
+		const uint8_t *value = r.ptr;
+
+		if (cbor_skip(&r, NULL) != 0)
+			return;
+		if (span_is(key, "seq")) {
+			*ret_before = span_of(frame.ptr, (size_t)(value - frame.ptr));
+			*ret_after = span_of(r.ptr, r.left);
+			return;
+		}
+	}
+}

@@ -24,3 +24,7 @@ void frame_put_error(struct buf *b, const char *error, const char *message);
 void frame_put_header(struct buf *b, const char *kind);
 void frame_put_text(struct buf *b, const char *key, struct span value);
 void frame_put_cid(struct buf *b, const char *key, const struct cid *cid);
+
+/* What stands in a frame before the value of its seq, and after it; both empty if it has none.
+ * Borrows. */
+void frame_split(struct span frame, struct span *ret_before, struct span *ret_after);

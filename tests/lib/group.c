@@ -140,6 +140,24 @@ int64_t group_metric(struct group_test *g, const char *member, const char *name,
 	return (int64_t)sum;
 }
 
+/* A loop of short waits, each ended by its own request: what is asked through the loop cannot be
+ * asked from inside a condition. */
+bool group_wait_metric(struct group_test *g, const char *member, const char *name,
+		       const char *labels, int64_t wanted)
+{
+	uint64_t until = loop_now_usec(g->loop) + 2 * WAIT_USEC;
+	int64_t got;
+
+	while ((got = group_metric(g, member, name, labels)) < wanted) {
+		if (loop_now_usec(g->loop) > until) {
+			test_fail(__FILE__, __LINE__, "%s{%s} of %s is %" PRId64 ", not %" PRId64,
+				  name, labels, member, got, wanted);
+			return false;
+		}
+	}
+	return true;
+}
+
 static void set(struct group_test *g, const char *format, ...) PRINTF(2, 3);
 
 static void set(struct group_test *g, const char *format, ...)

@@ -25,6 +25,10 @@ void group_kill(struct group_test *g, const char *member);
  * nobody answers. */
 int64_t group_metric(struct group_test *g, const char *member, const char *name,
 		     const char *labels);
+/* Waits until it is at least wanted, for twice WAIT_USEC; false (and a failed check) if it does not
+ * get there. */
+bool group_wait_metric(struct group_test *g, const char *member, const char *name,
+		       const char *labels, int64_t wanted);
 /* GET on the public port: the status, or -1; body is cleared first. */
 int group_get(struct group_test *g, const char *path, struct buf *body);
 /* POST of JSON. */

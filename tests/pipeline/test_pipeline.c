@@ -53,22 +53,10 @@ static void scene_close(struct scene *s)
 	loop_free(s->loop);
 }
 
-/* Asked in rounds of the wait: a metric that is looked at through the loop cannot be asked from
- * inside a condition, so the waiting is a loop of short waits, each ended by its own request. */
 static bool metric_reaches(struct scene *s, const char *member, const char *metric,
 			   const char *labels, int64_t wanted)
 {
-	uint64_t until = loop_now_usec(s->loop) + 120 * USEC_PER_SEC;
-
-	while (group_metric(s->group, member, metric, labels) < wanted) {
-		if (loop_now_usec(s->loop) > until) {
-			test_fail(__FILE__, __LINE__, "%s{%s} of %s is %" PRId64 ", not %" PRId64,
-				  metric, labels, member,
-				  group_metric(s->group, member, metric, labels), wanted);
-			return false;
-		}
-	}
-	return true;
+	return group_wait_metric(s->group, member, metric, labels, wanted);
 }
 
 static int64_t refused(struct scene *s, const char *verdict)
@@ -154,36 +142,13 @@ static void check_contiguous(const struct consumer *c, uint64_t first)
 	}
 }
 
-/* The two frames are the same but for seq: each is split around its seq, wherever it stands and
- * however long it is. */
-static void split(struct span frame, struct span *ret_before, struct span *ret_after)
-{
-	struct reader r = reader_of(frame);
-	struct cbor_map map;
-	struct span key;
-
-	*ret_before = *ret_after = SPAN_EMPTY;
-	if (cbor_skip(&r, NULL) != 0 || cbor_map_open(&r, &map) != 0)
-		return;
-	while (cbor_map_more(&map) && cbor_map_key(&r, &map, &key) == 0) {
-		const uint8_t *value = r.ptr;
-
-		if (cbor_skip(&r, NULL) != 0)
-			return;
-		if (span_is(key, "seq")) {
-			*ret_before = span_of(frame.ptr, (size_t)(value - frame.ptr));
-			*ret_after = span_of(r.ptr, r.left);
-			return;
-		}
-	}
-}
-
+/* The two frames are the same but for seq. */
 static void check_faithful(struct span got, struct span sent)
 {
 	struct span got_before, got_after, sent_before, sent_after;
 
-	split(got, &got_before, &got_after);
-	split(sent, &sent_before, &sent_after);
+	frame_split(got, &got_before, &got_after);
+	frame_split(sent, &sent_before, &sent_after);
 	CHECK(sent_before.len > 0);
 	CHECK_SPAN(got_before, sent_before);
 	CHECK_SPAN(got_after, sent_after);

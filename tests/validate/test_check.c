@@ -4,7 +4,7 @@
 #include "common/cbor.h"
 #include "tests/lib/edit.h"
 #include "tests/lib/frame.h"
-#include "tests/lib/json.h"
+#include "tests/lib/scenario.h"
 #include "tests/lib/tree.h"
 #include "tests/test.h"
 
@@ -656,66 +656,35 @@ TEST(sync)
 	bench_close(&b);
 }
 
-/* The recorded commits of a real account. */
-
-static void put_recorded(json_t *frame, struct buf *out)
+/* The recorded events of real accounts. */
+static void check_recorded(struct bench *b, const char *name)
 {
-	json_t *body = json_object_get(frame, "body");
+	struct scenario s;
 
-	/* What was an empty array on the wire. */
-	if (json_is_null(json_object_get(body, "blobs")))
-		json_object_set_new(body, "blobs", json_array());
-	buf_clear(out);
-	json_to_cbor(json_object_get(frame, "header"), out);
-	json_to_cbor(body, out);
-}
-
-static void check_recorded(struct bench *b, const char *path, const char *const *digests)
-{
-	json_t *scenario = json_vectors(path), *messages = json_object_get(scenario, "messages");
-	json_t *account = json_array_get(json_object_get(scenario, "accounts"), 0);
-	json_t *keys = json_object_get(json_object_get(account, "identity"), "keys");
-	struct public_key public;
-
-	CHECK_INT(multikey_parse(span_str(json_get_text(json_object_get(keys, "atproto"),
-							"publicKeyMultibase")),
-				 &public),
-		  0);
-	CHECK_INT(signatures_parse_key(checker_signatures(b->checker), &public, &b->key), 0);
-	for (size_t i = 0; i < json_array_size(messages); i++) {
-		json_t *frame = json_object_get(json_array_get(messages, i), "frame");
-		uint8_t digest[SHA256_SIZE];
-		struct buf want;
-
-		put_recorded(frame, &b->bytes);
-		buf_init(&want, KIB(1));
-		test_hex(digests[i], &want);
-		sha256(buf_span(&b->bytes), digest);
-		CHECK_SPAN(span_of(digest, want.len), buf_span(&want));
-		buf_release(&want);
-		CHECK_INT(frame_decode(buf_span(&b->bytes), &b->frame), VERDICT_ACCEPTED);
+	scenario_read(name, &s);
+	CHECK_INT(signatures_parse_key(checker_signatures(b->checker), &s.key, &b->key), 0);
+	b->rules.is_legacy = s.is_lenient;
+	for (size_t i = 0; i < s.count; i++) {
+		CHECK_INT(frame_decode(s.messages[i].frame, &b->frame), VERDICT_ACCEPTED);
 		CHECK_INT(check_fields(&b->frame, &b->rules), VERDICT_ACCEPTED);
 		if (b->frame.blocks.len > 0)
 			CHECK_INT(
 				check_blocks(b->checker, &b->frame, &b->key, &b->rules, &b->facts),
 				VERDICT_ACCEPTED);
 	}
-	json_decref(scenario);
+	scenario_release(&s);
 }
 
 TEST(recorded_commits)
 {
-	static const char *const posts[] = {"c1c6d6b8eb29b3c7", "f908e9b8b934e65d",
-					    "263b47f1869ef2a0", "0aba2347754b447e",
-					    "29848061e6f8ba13", "7581ea65b6b1f699"};
-	static const char *const lifecycle[] = {"ad63ed55bbc3f7a6", "3cdde5e048d51e6f",
-						"5a382b3a6430e605", "fe9d4dc83cbb428f"};
+	static const char *const names[] = {"post_lifecycle", "account_lifecycle", "legacy",
+					    "seq_ordering"};
 	struct bench b;
 
 	if (!test_vectors())
 		SKIP("no recorded scenarios");
 	bench_open(&b, CURVE_K256);
-	check_recorded(&b, "scenarios/post_lifecycle.json", posts);
-	check_recorded(&b, "scenarios/account_lifecycle.json", lifecycle);
+	for (size_t i = 0; i < ARRAY_SIZE(names); i++)
+		check_recorded(&b, names[i]);
 	bench_close(&b);
 }
