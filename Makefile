@@ -53,7 +53,7 @@ ALL_C := $(foreach r,$(ROOMS) tests $(addprefix tests/,common $(STAGES) ctl pipe
 export STANDPIPE_BUILD := $(CURDIR)/$(B)
 
 all: $(PROGRAMS) ## build the stages and the standpipe command
-.PHONY: all deps run test test-unit test-pipeline test-real asan lint format fuzz install clean help
+.PHONY: all deps run test test-unit test-pipeline test-real bench asan lint format fuzz install clean help
 .DELETE_ON_ERROR:
 .SECONDARY:
 
@@ -94,7 +94,7 @@ $(SIMNET): $(B)/obj/tests/simnet/main.o $(group_libs)
 	$(call link,$^)
 # A bench links with every stage as well: it times their parts alone.
 $(B)/tests/bench/%: $(B)/obj/tests/bench/%.o $(B)/lib/bench.a $(group_libs) $(patsubst %,$(B)/lib/%.a,$(STAGES) common)
-	$(call link,$^)
+	$(call link,$+)
 
 # A fuzz target is one function, LLVMFuzzerTestOneInput. replay.c gives it a main that runs it over tests/corpus/NAME/; in the
 # variant "fuzz" libFuzzer does.
@@ -147,6 +147,10 @@ test-pipeline: all $(PIPELINE_TESTS) ## the whole group against small fake hosts
 
 test-real: deps all ## real PDS, PLC directory and clients from npm
 	$(Q)tests/summary tests/real/run
+
+# PART=verify, or several of them; none: all.
+bench: all $(BENCHES) ## measure: one line a figure, results also in build/bench.json; PART=verify, log, ... for a part
+	$(Q)tests/bench/run $(PART)
 
 asan: deps ## the whole suite under AddressSanitizer and UndefinedBehaviorSanitizer
 	$(Q)$(MAKE) --no-print-directory VARIANT=asan all tests
