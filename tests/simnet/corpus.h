@@ -35,6 +35,9 @@ struct corpus_record {
 	enum verdict verdict; /* VERDICT_ACCEPTED: it must come out; else it must not */
 	uint32_t seq_offset;  /* where the value of `seq` stands in the frame, */
 	uint32_t seq_size;    /* as CBOR */
+	/* The frame of an #identity whose handle is not in the account's document: it has to come
+	 * out without it. Every other frame comes out byte for byte but for `seq`. */
+	bool loses_handle;
 	struct span frame;
 	/* CORPUS_IDENTITY */
 	struct world_identity identity;
