@@ -107,21 +107,34 @@ static bool is_port(struct span s)
 	return port <= UINT16_MAX;
 }
 
+/* localhost, and what stands under the top-level domain for tests (RFC 6761, sections 6.2 and 6.3):
+ * the names that no DNS leads to. */
+static bool is_development_name(struct span name)
+{
+	struct span test = SPAN_LITERAL(".test");
+
+	return span_is(name, "localhost") ||
+	       (name.len > test.len && hostname_is_valid(name) &&
+		span_equal(span_of(name.ptr + name.len - test.len, test.len), test));
+}
+
 bool did_is_web(struct span s)
 {
-	struct span method = SPAN_LITERAL("did:web:"), local = SPAN_LITERAL("localhost");
-	struct span port_mark = SPAN_LITERAL("%3A"), name, rest;
+	struct span method = SPAN_LITERAL("did:web:"), port_mark = SPAN_LITERAL("%3A");
+	struct span name;
+	const uint8_t *mark;
+	size_t size;
 
 	if (!span_starts_with(s, method))
 		return false;
 	name = span_of(s.ptr + method.len, s.len - method.len);
-	if (!span_starts_with(name, local) || memchr(name.ptr, '.', name.len))
-		return hostname_is_valid(name) && memchr(name.ptr, '.', name.len);
-	rest = span_of(name.ptr + local.len, name.len - local.len);
-	if (rest.len == 0)
-		return true;
-	return span_starts_with(rest, port_mark) &&
-	       is_port(span_of(rest.ptr + port_mark.len, rest.len - port_mark.len));
+	mark = name.len > 0 ? memmem(name.ptr, name.len, port_mark.ptr, port_mark.len) : NULL;
+	if (!mark)
+		return span_is(name, "localhost") ||
+		       (hostname_is_valid(name) && memchr(name.ptr, '.', name.len));
+	size = (size_t)(mark - name.ptr);
+	return is_development_name(span_of(name.ptr, size)) &&
+	       is_port(span_of(mark + port_mark.len, name.len - size - port_mark.len));
 }
 
 /* -1 for what is no character of a TID [TID: base32-sortable]. */

@@ -12,7 +12,8 @@
 bool did_is_valid(struct span s);
 /* did:plc: and 24 characters of base32 (did:plc specification). */
 bool did_is_plc(struct span s);
-/* did:web: and one host name; a port (%3A) only with localhost (DID specification). */
+/* did:web: and one host name; a port (%3A) only in development (DID specification): with localhost
+ * and names under .test. */
 bool did_is_web(struct span s);
 
 bool tid_is_valid(struct span s);
