@@ -58,9 +58,9 @@ struct corpus {
 	uint64_t events; /* in all */
 };
 
-/* -ENOENT, -EBADMSG (not a corpus, another version, cut short). */
+/* -ENOENT, or why it cannot be read; -EBADMSG: not a corpus, another version, cut short. */
 int corpus_open(const char *path, struct corpus *ret) MUST_CHECK;
-/* 1: a record; 0: the end. */
+/* 1: a record; 0: the end; -EBADMSG: it is broken here. */
 int corpus_next(struct corpus *c, struct corpus_record *ret) MUST_CHECK;
 void corpus_rewind(struct corpus *c);
 void corpus_close(struct corpus *c);
