@@ -16,7 +16,9 @@
 #define ERROR_SIZE  512
 
 struct database {
-	leveldb_t *db;
+	leveldb_t *db; /* NULL: it could not be opened anew */
+	char *path;
+	bool failed; /* the last write: it is opened anew before the next */
 	leveldb_options_t *options;
 	leveldb_readoptions_t *reading;
 	leveldb_writeoptions_t *writing, *writing_sync;
@@ -30,7 +32,7 @@ struct database_batch {
 };
 
 struct database_cursor {
-	leveldb_iterator_t *iterator;
+	leveldb_iterator_t *iterator; /* NULL: the database is not open */
 };
 
 /* Why the last database_open failed: there is no struct to keep it in. */
@@ -39,7 +41,7 @@ static char open_error[ERROR_SIZE];
 /* LevelDB gives its errors as text only, with strerror's words at their end. */
 static int translate(const char *text)
 {
-	static const int known[] = {EAGAIN, ENOSPC, EACCES};
+	static const int known[] = {EAGAIN, ENOSPC, EDQUOT, EFBIG, EACCES};
 
 	if (strstr(text, "already held by process"))
 		return -EAGAIN;
@@ -88,11 +90,11 @@ int database_open(const char *path, size_t cache_bytes, size_t write_bytes, stru
 
 	/* LevelDB would say only that its LOCK cannot be opened. */
 	if (mkdir(path, 0750) < 0 && errno != EEXIST) {
-		error = -errno;
 		snprintf(open_error, sizeof(open_error), "%s: %s", path, strerror(errno));
-		return error == -ENOSPC || error == -EACCES ? error : -EIO;
+		return translate(open_error);
 	}
 	d = xcalloc(1, sizeof(*d));
+	d->path = xstrdup(path);
 	set_options(d, cache_bytes, write_bytes);
 	d->db = leveldb_open(d->options, path, &text);
 	error = take_error(text, open_error);
@@ -116,6 +118,7 @@ void database_close(struct database *d)
 	leveldb_writeoptions_destroy(d->writing_sync);
 	leveldb_cache_destroy(d->cache);
 	leveldb_filterpolicy_destroy(d->filter);
+	free(d->path);
 	free(d);
 }
 
@@ -127,7 +130,8 @@ const char *database_error(const struct database *d)
 int64_t database_memory_bytes(void *arg)
 {
 	struct database *d = arg;
-	char *text = leveldb_property_value(d->db, "leveldb.approximate-memory-usage");
+	char *text = d->db ? leveldb_property_value(d->db, "leveldb.approximate-memory-usage")
+			   : NULL;
 	long long bytes = 0;
 
 	if (!text || sscanf(text, "%lld", &bytes) != 1)
@@ -143,6 +147,8 @@ int database_get(struct database *d, struct span key, struct buf *out)
 	int error;
 
 	buf_clear(out);
+	if (!d->db)
+		return -EIO;
 	value = leveldb_get(d->db, d->reading, (const char *)key.ptr, key.len, &len, &text);
 	error = take_error(text, d->error);
 	if (error)
@@ -181,13 +187,26 @@ void database_batch_delete(struct database_batch *b, struct span key)
 	leveldb_writebatch_delete(b->batch, (const char *)key.ptr, key.len);
 }
 
+static int open_anew(struct database *d)
+{
+	char *text = NULL;
+
+	if (d->db)
+		leveldb_close(d->db);
+	d->db = leveldb_open(d->options, d->path, &text);
+	return take_error(text, d->error);
+}
+
 int database_write(struct database *d, struct database_batch *b, bool sync)
 {
 	char *text = NULL;
-	int error;
+	int error = d->failed ? open_anew(d) : 0;
 
+	if (error)
+		return error;
 	leveldb_write(d->db, sync ? d->writing_sync : d->writing, b->batch, &text);
 	error = take_error(text, d->error);
+	d->failed = error != 0;
 	if (!error)
 		leveldb_writebatch_clear(b->batch);
 	return error;
@@ -195,8 +214,10 @@ int database_write(struct database *d, struct database_batch *b, bool sync)
 
 struct database_cursor *database_seek(struct database *d, struct span start)
 {
-	struct database_cursor *c = xmalloc(sizeof(*c));
+	struct database_cursor *c = xcalloc(1, sizeof(*c));
 
+	if (!d->db)
+		return c;
 	c->iterator = leveldb_create_iterator(d->db, d->reading);
 	leveldb_iter_seek(c->iterator, (const char *)start.ptr, start.len);
 	return c;
@@ -204,7 +225,7 @@ struct database_cursor *database_seek(struct database *d, struct span start)
 
 bool database_cursor_is_valid(const struct database_cursor *c)
 {
-	return leveldb_iter_valid(c->iterator);
+	return c->iterator && leveldb_iter_valid(c->iterator);
 }
 
 int database_cursor_error(const struct database_cursor *c)
@@ -212,6 +233,8 @@ int database_cursor_error(const struct database_cursor *c)
 	char *text = NULL;
 	int error = 0;
 
+	if (!c->iterator)
+		return -EIO;
 	leveldb_iter_get_error(c->iterator, &text);
 	if (text)
 		error = translate(text);
@@ -244,6 +267,7 @@ void database_cursor_free(struct database_cursor *c)
 {
 	if (!c)
 		return;
-	leveldb_iter_destroy(c->iterator);
+	if (c->iterator)
+		leveldb_iter_destroy(c->iterator);
 	free(c);
 }

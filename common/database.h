@@ -3,8 +3,12 @@
  * LevelDB's header. One process owns a database; a LOCK file left by a killed process is no
  * obstacle (the lock is the kernel's, not the file's).
  *
- * Errors: -EIO (disk, corruption), -EAGAIN (another process has it open), -ENOSPC, -EACCES; the
- * reason is in database_error.
+ * Errors: -EIO (disk, corruption), -EAGAIN (another process has it open), -ENOSPC, -EDQUOT, -EFBIG
+ * (no room), -EACCES; the reason is in database_error.
+ *
+ * After a failed write it is not known what is on the disk, and LevelDB would append to that: what
+ * it wrote then could not be read after a crash. So the next write opens the database anew first.
+ * Until that works, nothing is read either.
  */
 #pragma once
 
@@ -31,7 +35,7 @@ struct database_batch *database_batch_new(void);
 void database_batch_free(struct database_batch *b);
 void database_batch_put(struct database_batch *b, struct span key, struct span value);
 void database_batch_delete(struct database_batch *b, struct span key);
-/* Clears the batch when it is done. */
+/* Clears the batch when it is done. No cursor may be there, unless the write before succeeded. */
 int database_write(struct database *d, struct database_batch *b, bool sync) MUST_CHECK;
 
 /* Walks keys upward: cursor = database_seek(d, start); for (; cursor_valid; cursor_next) ... Frees

@@ -405,20 +405,26 @@ void head_encode(struct buf *b, const struct head *h)
 	buf_put_u64(b, h->file_first_seq);
 	buf_put_u64(b, h->file_end_bytes);
 	buf_put_u64(b, h->usec);
+	buf_put_u64(b, h->received_usec);
+	buf_put_u8(b, (uint8_t)h->state);
 }
 
 int head_decode(struct reader *r, struct head *ret)
 {
 	struct reader in = *r;
 	struct head h;
+	uint8_t state;
 
 	if (reader_get_u64(&in, &h.first_seq) < 0 || reader_get_u64(&in, &h.next_seq) < 0 ||
 	    reader_get_u64(&in, &h.file_first_seq) < 0 ||
-	    reader_get_u64(&in, &h.file_end_bytes) < 0 || reader_get_u64(&in, &h.usec) < 0)
+	    reader_get_u64(&in, &h.file_end_bytes) < 0 || reader_get_u64(&in, &h.usec) < 0 ||
+	    reader_get_u64(&in, &h.received_usec) < 0 || reader_get_u8(&in, &state) < 0)
 		return -EBADMSG;
 	if (h.first_seq > h.next_seq || h.file_first_seq > h.next_seq ||
-	    h.next_seq > (uint64_t)LIMIT_SEQ || in.left > 0)
+	    h.next_seq > (uint64_t)LIMIT_SEQ || state < HEAD_TAKING || state > HEAD_NO_ROOM ||
+	    in.left > 0)
 		return -EBADMSG;
+	h.state = (enum head_state)state;
 	*r = in;
 	*ret = h;
 	return 0;

@@ -157,15 +157,23 @@ struct identity {
 void identity_encode(struct buf *b, const struct identity *i);
 int identity_decode(struct reader *r, struct identity *ret) MUST_CHECK;
 
+/* Whether store takes events. */
+enum head_state {
+	HEAD_TAKING = 1,
+	HEAD_NO_ROOM = 2, /* the disk is full: events wait */
+};
+
 /* How far the log is real. */
 struct head {
 	uint64_t first_seq;      /* oldest kept; next_seq when nothing is */
-	uint64_t next_seq;       /* one after the newest */
+	uint64_t next_seq;       /* one after the newest; 0: store has not opened the log yet */
 	uint64_t file_first_seq; /* the file that holds, or will hold, the end: its name */
 	uint64_t file_end_bytes; /* where the log ends in it */
 	uint64_t usec;           /* since 1970 */
+	uint64_t received_usec;  /* when ingest received the newest; 0: not known */
+	enum head_state state;
 };
-/* u64 each, in this order */
+/* u64 each, in this order, and u8 state */
 void head_encode(struct buf *b, const struct head *h);
 int head_decode(struct reader *r, struct head *ret) MUST_CHECK;
 

@@ -24,23 +24,34 @@ static void answer_index(struct request *q)
 	buf_release(&text);
 }
 
-/* What can be seen from here: whether store says how far the log is, which it does as long as it
- * lives. */
+/* Why the relay does not do all that it is for, as far as can be seen from here; false: it does. */
+static bool find_fault(const struct fanout *f, char *ret, size_t size)
+{
+	uint64_t silence = fanout_silence_usec(f);
+
+	if (silence >= HEAD_USEC)
+		snprintf(ret, size, "store: nothing heard for %" PRIu64 " s",
+			 silence / USEC_PER_SEC);
+	else if (f->window.state == HEAD_NO_ROOM)
+		snprintf(ret, size, "store: no room on the disk, no events are taken");
+	else if (!f->window.known)
+		snprintf(ret, size, "store: not heard of yet");
+	else
+		return false;
+	return true;
+}
+
 static void answer_health(struct request *q)
 {
-	uint64_t silence = fanout_silence_usec(q->fanout);
-	char message[96];
+	char fault[96];
 
-	if (silence < HEAD_USEC && q->fanout->window.known) {
+	if (!find_fault(q->fanout, fault, sizeof(fault)))
 		request_answer_json(
 			q, 200, json_pack("{s:s, s:s}", "status", "ok", "version", STAGE_VERSION));
-		return;
-	}
-	snprintf(message, sizeof(message), "store: nothing heard for %" PRIu64 " s",
-		 silence / USEC_PER_SEC);
-	request_answer_json(q, 503,
-			    json_pack("{s:s, s:s, s:s}", "status", "error", "version",
-				      STAGE_VERSION, "message", message));
+	else
+		request_answer_json(q, 503,
+				    json_pack("{s:s, s:s, s:s}", "status", "error", "version",
+					      STAGE_VERSION, "message", fault));
 }
 
 static const struct route routes[] = {

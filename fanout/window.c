@@ -5,7 +5,7 @@
 
 void window_init(struct window *w, const char *folder, uint64_t now_usec)
 {
-	*w = (struct window){.heard_usec = now_usec};
+	*w = (struct window){.state = HEAD_TAKING, .heard_usec = now_usec};
 	files_init(&w->files, folder);
 }
 
@@ -23,17 +23,20 @@ int window_take(struct window *w, struct span message, uint64_t now_usec, enum w
 	if (message_get_type(&r, &type) < 0 || type != MESSAGE_HEAD || head_decode(&r, &head) < 0 ||
 	    r.left > 0 || head.first_seq > head.next_seq || head.file_first_seq > head.next_seq)
 		return -EBADMSG;
+	w->heard_usec = now_usec;
+	w->state = head.state;
+	*ret = WINDOW_SAME;
+	/* Store does not know either: what was known before stays. */
+	if (head.next_seq == 0)
+		return 0;
 	if (!w->known || head.next_seq > w->head.next_seq)
 		*ret = WINDOW_MORE;
-	else if (head.next_seq == w->head.next_seq)
-		*ret = WINDOW_SAME;
-	else
+	else if (head.next_seq < w->head.next_seq)
 		*ret = WINDOW_RESET;
 	if (*ret == WINDOW_RESET)
 		files_forget(&w->files);
 	w->known = true;
 	w->head = head;
-	w->heard_usec = now_usec;
 	return 0;
 }
 

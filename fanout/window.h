@@ -17,9 +17,10 @@
 
 struct window {
 	struct files files;
-	bool known; /* whether there was any notice */
+	bool known; /* whether a notice said how far the log is */
 	struct head head;
-	uint64_t heard_usec; /* when the last notice came, or when we started: the loop's clock */
+	enum head_state state; /* of store, by the last notice */
+	uint64_t heard_usec;   /* when the last notice came, or when we started: the loop's clock */
 };
 
 void window_init(struct window *w, const char *folder, uint64_t now_usec);

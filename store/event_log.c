@@ -165,6 +165,18 @@ static int find_run(struct event_log *l)
 	return 0;
 }
 
+/* Room for one more group: a disk that is full is found full now, and not with the first event. The
+ * size stays as it is. A filesystem that cannot say counts as one with room. */
+static int find_room(const struct event_log *l)
+{
+	off_t end = (off_t)l->marker.file_end_bytes;
+
+	if (fallocate(l->messages_fd, FALLOC_FL_KEEP_SIZE, end, GROUP_MAX) < 0 &&
+	    errno != EOPNOTSUPP)
+		return -errno;
+	return ftruncate(l->messages_fd, end) < 0 ? -errno : 0;
+}
+
 int event_log_open(const char *folder, const struct marker *m, const struct event_log_options *o,
 		   struct event_log **ret)
 {
@@ -182,6 +194,8 @@ int event_log_open(const char *folder, const struct marker *m, const struct even
 		r = open_newest(l);
 	if (r == 0)
 		r = find_run(l);
+	if (r == 0)
+		r = find_room(l);
 	if (r == -EBADMSG)
 		r = refuse(l, folder, "the newest file of the log is damaged", m->file_end_bytes);
 	if (r < 0) {

@@ -8,7 +8,7 @@
  *
  * Changes gather in memory, where the next event sees them, until state_write makes all of them
  * durable at once, together with the marker that says which events have led to them. After a
- * failed write it is not known whether it was done: close the database and open it again, which
+ * failed write it is not known whether it was done: close the state and open it again, which
  * tells.
  */
 #pragma once

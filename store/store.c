@@ -23,7 +23,8 @@ struct store {
 	struct storage *storage; /* NULL while the disk has no room */
 	int error; /* why the group in hand is lost: storage and lanes are yet to be reset */
 	struct tally *tally;
-	struct head head;
+	struct head head;     /* zeros until the log was opened */
+	uint64_t newest_usec; /* when ingest received the event taken last */
 	struct pipe *head_pipe;
 	struct calls *calls;
 	struct intake **lanes;
@@ -42,6 +43,7 @@ static void publish_head(void *arg)
 
 	buf_init(&b, 64);
 	s->head.usec = clock_usec();
+	s->head.state = s->storage ? HEAD_TAKING : HEAD_NO_ROOM;
 	message_put_type(&b, MESSAGE_HEAD);
 	head_encode(&b, &s->head);
 	(void)!pipe_send(s->head_pipe, buf_span(&b)); /* lossy by nature */
@@ -51,7 +53,10 @@ static void publish_head(void *arg)
 
 static void show(struct store *s)
 {
+	uint64_t received_usec = s->head.received_usec;
+
 	event_log_head(storage_log(s->storage), &s->head);
+	s->head.received_usec = received_usec;
 	tally_show(s->tally, s->storage);
 }
 
@@ -92,6 +97,7 @@ static int commit_group(struct store *s)
 		intake_acknowledge(s->lanes[i]);
 	if (group.events > 0) {
 		s->retry_usec = RETRY_MIN_USEC;
+		s->head.received_usec = s->newest_usec;
 		show(s);
 		publish_head(s);
 	}
@@ -117,6 +123,8 @@ static int take(void *arg, const struct verified *v, enum verdict *ret)
 		return r;
 	}
 	tally_add(s->tally, v->kind, &d);
+	if (d.verdict == VERDICT_ACCEPTED)
+		s->newest_usec = v->received_usec;
 	loop_task_queue(s->stage->loop, &s->commit);
 	*ret = d.verdict;
 	return 0;
@@ -147,6 +155,7 @@ static void wait_for_room(struct store *s)
 		    (unsigned)(s->retry_usec / USEC_PER_SEC));
 	loop_timer_set(s->stage->loop, &s->retry_timer, s->retry_usec);
 	s->retry_usec = s->retry_usec * 2 < RETRY_MAX_USEC ? s->retry_usec * 2 : RETRY_MAX_USEC;
+	publish_head(s);
 }
 
 static void retry(void *arg)
@@ -163,6 +172,7 @@ static void retry(void *arg)
 		return;
 	}
 	log_notice("the log is open again");
+	publish_head(s);
 	for (size_t i = 0; i < s->lane_count; i++)
 		intake_ready(s->lanes[i]);
 }
@@ -294,6 +304,7 @@ static void read_options(struct store *s)
 int store_new(struct stage *stage, struct store **ret)
 {
 	struct store *s = xcalloc(1, sizeof(*s));
+	bool full;
 	int r;
 
 	s->stage = stage;
@@ -307,14 +318,18 @@ int store_new(struct stage *stage, struct store **ret)
 	r = stage_data_dir(stage, "store", s->folder);
 	if (r == 0)
 		r = open_storage(s);
-	if (r == 0)
+	full = may_pass(r);
+	if (r == 0 || full)
 		r = open_pipes(s);
 	if (r < 0) {
 		store_free(s);
 		return r;
 	}
 	register_memory(s);
-	publish_head(s);
+	if (full)
+		wait_for_room(s);
+	else
+		publish_head(s);
 	loop_timer_set(stage->loop, &s->retain_timer, RETAIN_USEC);
 	*ret = s;
 	return 0;

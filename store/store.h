@@ -8,8 +8,9 @@
  *	      <-- acknowledgements, head notice
  *
  * While one group is on its way to the disk the next one gathers in the pipes, so groups grow with
- * the load and nobody waits for a timer. A disk without room stops the lanes, and is tried again
- * from time to time; any other failure ends the process, whose next start recovers.
+ * the load and nobody waits for a timer. A disk without room stops the lanes, is told with the head
+ * notices, and is tried again from time to time, also at a start; any other failure ends the
+ * process, whose next start recovers.
  */
 #pragma once
 

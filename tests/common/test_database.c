@@ -5,6 +5,7 @@
 #include <dirent.h>
 #include <signal.h>
 #include <stdlib.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -196,6 +197,76 @@ TEST(errors_are_translated)
 	chmod(path, 0500);
 	CHECK_INT(database_open(path, MIB(1), MIB(1), &d), -EACCES);
 	chmod(path, 0700);
+}
+
+static void limit_files(rlim_t bytes)
+{
+	struct rlimit limit;
+
+	signal(SIGXFSZ, SIG_IGN);
+	getrlimit(RLIMIT_FSIZE, &limit);
+	limit.rlim_cur = bytes;
+	setrlimit(RLIMIT_FSIZE, &limit);
+}
+
+static int put_bytes(struct database *d, const char *key, size_t bytes)
+{
+	struct database_batch *b = database_batch_new();
+	uint8_t *value = xcalloc(1, bytes);
+	int r;
+
+	database_batch_put(b, span_str(key), span_of(value, bytes));
+	r = database_write(d, b, true);
+	database_batch_free(b);
+	free(value);
+	return r;
+}
+
+/* A write that the disk took in part, and what was written once there was room again, by a process
+ * that is then killed. The children end with 0 if all was as it should be. */
+static int fail_and_go_on(const char *path)
+{
+	struct database *d = open_at(path);
+	struct buf out;
+
+	buf_init(&out, 1000);
+	if (put_bytes(d, "before", 100) != 0)
+		return 1;
+	limit_files(20000);
+	if (put_bytes(d, "failed", 100000) != -EFBIG)
+		return 2;
+	/* There is still no room, not even to open it anew. */
+	limit_files(10);
+	if (put_bytes(d, "failed", 100000) != -EFBIG || *database_error(d) == '\0')
+		return 3;
+	if (database_get(d, span_str("before"), &out) != -EIO)
+		return 4;
+	limit_files(RLIM_INFINITY);
+	return put_bytes(d, "after", 100) == 0 ? 0 : 5;
+}
+
+TEST(what_is_written_after_a_failed_write_is_there_after_a_kill)
+{
+	char path[128];
+	struct database *d;
+	struct buf out;
+	int status = -1;
+	pid_t pid;
+
+	fresh_path(path);
+	fflush(stdout);
+	pid = fork();
+	if (pid == 0)
+		_exit(fail_and_go_on(path));
+	CHECK_INT(waitpid(pid, &status, 0), pid);
+	CHECK_INT(WEXITSTATUS(status), 0);
+	d = open_at(path);
+	buf_init(&out, 1000);
+	CHECK_INT(database_get(d, span_str("before"), &out), 0);
+	CHECK_INT(database_get(d, span_str("after"), &out), 0);
+	CHECK_INT(out.len, 100);
+	buf_release(&out);
+	database_close(d);
 }
 
 /* Flips a bit in many places of a file. */

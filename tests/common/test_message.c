@@ -130,8 +130,8 @@ static void put_identity(struct buf *b, unsigned number)
 static void put_head(struct buf *b, unsigned number)
 {
 	static const struct head heads[] = {
-		{1, 1, 1, 0, 1700000000000000},
-		{100, 5000, 4000, 123456789, 1700000000000000},
+		{1, 1, 1, 0, 1700000000000000, 0, HEAD_TAKING},
+		{100, 5000, 4000, 123456789, 1700000000000000, 1699999999000000, HEAD_NO_ROOM},
 	};
 
 	head_encode(b, &heads[number]);
@@ -289,7 +289,8 @@ static const struct {
 	 "05 00401e18240a0600 2000 6469643a706c633a6577766937"
 	 "6e787a796f756e367a687872687336346f697a 00 000000" ZEROS_30 "0000 0000"},
 	{&head, 1,
-	 "6400000000000000 8813000000000000 a00f000000000000 15cd5b0700000000 00401e18240a0600"},
+	 "6400000000000000 8813000000000000 a00f000000000000 15cd5b0700000000 00401e18240a0600 "
+	 "c0fd0e18240a0600 02"},
 	{&xrpc_reply, 1, "f501 02000000 7b7d"},
 	{&host_check, 0, "01 0000"},
 	{&host_list, 1, "01 0000 00000000"},
@@ -369,6 +370,8 @@ static const struct {
 	{&head, 1, "first beyond next", 2, 1},
 	{&head, 1, "file beyond next", 16 + 2, 1},
 	{&head, 1, "next beyond 2^53", 8 + 6, 0x21},
+	{&head, 1, "state 0", 48, 0},
+	{&head, 1, "state 3", 48, 3},
 	{&xrpc_request, 0, "more parameters than can be", 28, XRPC_PARAMS_MAX + 1},
 	{&xrpc_reply, 0, "status 0", 0, 0},
 	{&xrpc_reply, 0, "status 65480", 1, 0xff},

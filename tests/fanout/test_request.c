@@ -432,6 +432,31 @@ TEST(a_client_that_leaves_during_a_call_harms_nobody)
 	server_stop(&s);
 }
 
+TEST(a_disk_without_room_is_told_and_the_log_is_served)
+{
+	struct stream_client c;
+	struct buf answer;
+	struct server s;
+
+	buf_init(&answer, MIB(1));
+	server_start(&s, &server_ordinary);
+	server_add(&s, 5, 100);
+	server_becomes(&s, 200);
+	s.state = HEAD_NO_ROOM;
+	server_tell(&s);
+	server_becomes(&s, 503);
+	CHECK_INT(http_ask(s.port, "GET", "/xrpc/_health", "", "", &answer), 503);
+	CHECK(http_has(&answer, "\"message\":\"store: no room on the disk"));
+	CHECK(stream_open(&c, s.port, "?cursor=0", ""));
+	check_events(&c, 1, 5);
+	stream_close(&c);
+	s.state = HEAD_TAKING;
+	server_tell(&s);
+	server_becomes(&s, 200);
+	buf_release(&answer);
+	server_stop(&s);
+}
+
 /* The slowest test: the deadline of a call, and how long store may be silent, are five seconds. */
 TEST(without_the_other_stages_callers_are_told)
 {

@@ -212,6 +212,15 @@ static int take(struct window *w, struct head head, enum window_change *ret)
 	return error;
 }
 
+static struct head head_of(uint64_t first, uint64_t next, uint64_t file, uint64_t end)
+{
+	return (struct head){.first_seq = first,
+			     .next_seq = next,
+			     .file_first_seq = file,
+			     .file_end_bytes = end,
+			     .state = HEAD_TAKING};
+}
+
 TEST(notices_move_the_window)
 {
 	enum window_change change;
@@ -220,21 +229,44 @@ TEST(notices_move_the_window)
 	window_init(&w, "/nowhere", 3);
 	CHECK(!w.known);
 	CHECK_INT(w.heard_usec, 3);
-	CHECK_INT(take(&w, (struct head){1, 10, 1, 500, 1}, &change), 0);
+	CHECK_INT(take(&w, head_of(1, 10, 1, 500), &change), 0);
 	CHECK_INT(change, WINDOW_MORE);
 	CHECK(w.known);
 	CHECK_INT(w.heard_usec, 9);
-	CHECK_INT(take(&w, (struct head){1, 10, 1, 500, 2}, &change), 0);
+	CHECK_INT(take(&w, head_of(1, 10, 1, 500), &change), 0);
 	CHECK_INT(change, WINDOW_SAME);
-	CHECK_INT(take(&w, (struct head){5, 12, 5, 100, 2}, &change), 0);
+	CHECK_INT(take(&w, head_of(5, 12, 5, 100), &change), 0);
 	CHECK_INT(change, WINDOW_MORE);
-	CHECK_INT(take(&w, (struct head){1, 11, 1, 100, 2}, &change), 0);
+	CHECK_INT(take(&w, head_of(1, 11, 1, 100), &change), 0);
 	CHECK_INT(change, WINDOW_RESET);
 	CHECK_INT(w.head.next_seq, 11);
-	CHECK_INT(take(&w, (struct head){12, 11, 1, 100, 2}, &change), -EBADMSG);
-	CHECK_INT(take(&w, (struct head){1, 11, 12, 100, 2}, &change), -EBADMSG);
+	CHECK_INT(take(&w, head_of(12, 11, 1, 100), &change), -EBADMSG);
+	CHECK_INT(take(&w, head_of(1, 11, 12, 100), &change), -EBADMSG);
 	CHECK_INT(window_take(&w, SPAN_LITERAL("x"), 9, &change), -EBADMSG);
 	CHECK_INT(w.head.next_seq, 11);
+	window_release(&w);
+}
+
+/* Store was started on a full disk: it lives, and cannot say how far the log is. */
+TEST(a_notice_that_knows_no_log_changes_none)
+{
+	const struct head unknown = {.state = HEAD_NO_ROOM};
+	enum window_change change;
+	struct window w;
+
+	window_init(&w, "/nowhere", 3);
+	CHECK_INT(take(&w, unknown, &change), 0);
+	CHECK_INT(change, WINDOW_SAME);
+	CHECK(!w.known);
+	CHECK_INT(w.state, HEAD_NO_ROOM);
+	CHECK_INT(w.heard_usec, 9);
+	CHECK_INT(take(&w, head_of(1, 10, 1, 500), &change), 0);
+	CHECK_INT(w.state, HEAD_TAKING);
+	CHECK_INT(take(&w, unknown, &change), 0);
+	CHECK_INT(change, WINDOW_SAME);
+	CHECK(w.known);
+	CHECK_INT(w.state, HEAD_NO_ROOM);
+	CHECK_INT(w.head.next_seq, 10);
 	window_release(&w);
 }
 

@@ -231,7 +231,7 @@ void server_start(struct server *s, const struct server_settings *settings)
 
 	for (size_t i = 0; i < 3; i++)
 		snprintf(urls[i], sizeof(urls[i]), "ipc://%s/%zu", folder, i);
-	*s = (struct server){0};
+	*s = (struct server){.state = HEAD_TAKING};
 	log_maker_init(&s->log, test_folder(), settings->first_seq, settings->file_events,
 		       settings->eager);
 	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, fds) < 0)
@@ -254,6 +254,7 @@ static void server_order(struct server *s, enum order order)
 {
 	struct command command = {.order = order, .head = log_maker_head(&s->log)};
 
+	command.head.state = s->state;
 	CHECK_INT(send(s->fd, &command, sizeof(command), MSG_NOSIGNAL), sizeof(command));
 }
 

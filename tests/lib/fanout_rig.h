@@ -28,6 +28,7 @@ struct server {
 	int fd;
 	uint16_t port;
 	struct log_maker log;
+	enum head_state state; /* what store says of itself with the next server_tell */
 };
 
 void server_start(struct server *s, const struct server_settings *settings);

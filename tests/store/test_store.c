@@ -637,21 +637,43 @@ TEST(a_full_disk_stops_the_lanes_and_passes)
 	WAIT(&f, f.up[0]->closed == 1);
 	CHECK_INT(f.up[0]->acked, 1);
 	CHECK_INT(metric(&f, "relay_log_failures_total"), 1);
+	WAIT(&f, f.head.state == HEAD_NO_ROOM);
+	CHECK_INT(f.head.next_seq, 2);
 	xrpc(&f, STATUS, A, &a);
 	CHECK_INT(a.status, 503);
-	CHECK_INT(f.head.next_seq, 2);
 
 	limit_files(RLIM_INFINITY);
 	WAIT(&f, f.up[0]->opened == 2 && all_acked(f.up[0]));
 	CHECK_INT(f.up[0]->verdicts[0], VERDICT_DUPLICATE);
 	CHECK_INT(f.up[0]->verdicts[10], VERDICT_ACCEPTED);
-	WAIT(&f, f.head.next_seq == 12);
+	WAIT(&f, f.head.next_seq == 12 && f.head.state == HEAD_TAKING);
 	buf_init(&frame, LOG_MESSAGE_MAX);
 	for (uint64_t n = 1; n < 12; n++) {
 		CHECK(log_reader_get(f.log, n, &frame, &record));
 		CHECK_INT(record.host_seq, n);
 	}
 	buf_release(&frame);
+	close_stage(&f);
+}
+
+TEST(a_start_on_a_full_disk_waits_for_room)
+{
+	struct fixture f;
+
+	start(&f);
+	add(f.up[0], (struct event_spec){.kind = EVENT_IDENTITY, .host_seq = 1});
+	WAIT(&f, f.up[0]->opened && all_acked(f.up[0]));
+	close_stage(&f);
+	limit_files(10);
+	f.head = (struct head){0};
+	open_stage(&f, "store.file_size=64K");
+	WAIT(&f, f.head.state == HEAD_NO_ROOM);
+	CHECK_INT(f.head.next_seq, 0);
+	add(f.up[0], (struct event_spec){.kind = EVENT_IDENTITY, .host_seq = 2});
+	limit_files(RLIM_INFINITY);
+	WAIT(&f, f.up[0]->opened && all_acked(f.up[0]));
+	WAIT(&f, f.head.next_seq == 3);
+	CHECK_INT(f.head.state, HEAD_TAKING);
 	close_stage(&f);
 }
 
