@@ -1,0 +1,19 @@
+/*
+ * The commands of the program build/tests/simnet/simnet, and what their arguments have in common.
+ * A command gets its name and what follows it, and gives the exit status: 0, 1 for what went wrong,
+ * EXIT_USAGE for arguments that are none of its.
+ */
+#pragma once
+
+#include "tests/simnet/traffic.h"
+
+#define EXIT_USAGE 64
+
+/* What a corpus holds: how many of each kind and verdict, and how large. */
+int command_show(int argc, char **argv);
+/* Its records, a line each. */
+int command_records(int argc, char **argv);
+
+/* Sets a field of either struct from "hosts=100", "plain=1", "events=200000", ...: the names are
+ * those of the fields. -EINVAL. */
+int option_parse(const char *text, struct world_settings *w, struct traffic_settings *t) MUST_CHECK;

@@ -1,0 +1,33 @@
+/* simnet: the simulated network as a program. */
+#include <stdio.h>
+
+#include "tests/simnet/command.h"
+
+static const struct {
+	const char *name, *arguments;
+	int (*run)(int argc, char **argv);
+} commands[] = {
+	{"show", "CORPUS", command_show},
+	{"records", "CORPUS", command_records},
+};
+
+static int usage(void)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(commands); i++)
+		fprintf(stderr, "%s simnet %s %s\n", i == 0 ? "usage:" : "      ", commands[i].name,
+			commands[i].arguments);
+	return EXIT_USAGE;
+}
+
+int main(int argc, char **argv)
+{
+	for (size_t i = 0; argc > 1 && i < ARRAY_SIZE(commands); i++) {
+		int status;
+
+		if (strcmp(argv[1], commands[i].name) != 0)
+			continue;
+		status = commands[i].run(argc - 1, argv + 1);
+		return status == EXIT_USAGE ? usage() : status;
+	}
+	return usage();
+}
