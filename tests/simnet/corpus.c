@@ -12,7 +12,7 @@
 #define MAGIC       "simnet-corpus\n"
 #define VERSION     1
 #define HEAD_SIZE   (sizeof(MAGIC) - 1 + 2 + 3 * 8 + 8 * 4)
-#define RECORD_SIZE (4 + 2 + 4 * 4 + 8 + 2 * 4) /* without its frame */
+#define RECORD_SIZE (5 + 2 + 4 * 4 + 8 + 2 * 4) /* without its frame */
 #define FILE_BUFFER MIB(1)
 
 struct corpus_writer {
@@ -78,6 +78,7 @@ static void record_encode(struct buf *b, const struct corpus_record *r)
 	buf_put_u8(b, (uint8_t)r->kind);
 	buf_put_u8(b, (uint8_t)r->identity.state);
 	buf_put_u8(b, (uint8_t)r->seq_size);
+	buf_put_u8(b, r->loses_handle);
 	buf_put_u16(b, (uint16_t)r->verdict);
 	buf_put_u32(b, r->account);
 	buf_put_u32(b, is_identity ? r->identity.host : r->host);
@@ -91,27 +92,28 @@ static void record_encode(struct buf *b, const struct corpus_record *r)
 static int record_decode(struct reader *r, struct corpus_record *ret)
 {
 	struct corpus_record c = {0};
-	uint8_t type, kind, state, seq_size;
+	uint8_t type, kind, state, seq_size, loses_handle;
 	uint16_t verdict;
 	uint32_t size;
 
 	if (reader_get_u8(r, &type) < 0 || reader_get_u8(r, &kind) < 0 ||
 	    reader_get_u8(r, &state) < 0 || reader_get_u8(r, &seq_size) < 0 ||
-	    reader_get_u16(r, &verdict) < 0 || reader_get_u32(r, &c.account) < 0 ||
-	    reader_get_u32(r, &c.host) < 0 || reader_get_u32(r, &c.identity.key) < 0 ||
-	    reader_get_u32(r, &c.identity.handle) < 0 || reader_get_u64(r, &c.seq) < 0 ||
-	    reader_get_u32(r, &c.seq_offset) < 0 || reader_get_u32(r, &size) < 0 ||
-	    reader_get_span(r, size, &c.frame) < 0)
+	    reader_get_u8(r, &loses_handle) < 0 || reader_get_u16(r, &verdict) < 0 ||
+	    reader_get_u32(r, &c.account) < 0 || reader_get_u32(r, &c.host) < 0 ||
+	    reader_get_u32(r, &c.identity.key) < 0 || reader_get_u32(r, &c.identity.handle) < 0 ||
+	    reader_get_u64(r, &c.seq) < 0 || reader_get_u32(r, &c.seq_offset) < 0 ||
+	    reader_get_u32(r, &size) < 0 || reader_get_span(r, size, &c.frame) < 0)
 		return -EBADMSG;
 	if (type < CORPUS_EVENT || type > CORPUS_IDENTITY || kind > CORPUS_ACCOUNT ||
-	    state > WORLD_IDENTITY_TOMBSTONED || verdict >= VERDICT_MAX || seq_size > size ||
-	    c.seq_offset > size - seq_size)
+	    state > WORLD_IDENTITY_TOMBSTONED || verdict >= VERDICT_MAX || loses_handle > 1 ||
+	    seq_size > size || c.seq_offset > size - seq_size)
 		return -EBADMSG;
 	c.type = type;
 	c.kind = kind;
 	c.identity.state = state;
 	c.identity.host = c.host;
 	c.seq_size = seq_size;
+	c.loses_handle = loses_handle;
 	c.verdict = verdict;
 	*ret = c;
 	return 0;

@@ -33,6 +33,7 @@ static struct corpus_record record_of(size_t i)
 		 .verdict = VERDICT_STALE_REV,
 		 .seq_offset = 3,
 		 .seq_size = 9,
+		 .loses_handle = true,
 		 .frame = {(const uint8_t *)"twelve bytes", 12}},
 		{.type = CORPUS_BARRIER},
 		{.type = CORPUS_IDENTITY,
@@ -60,6 +61,7 @@ static void check_same(const struct corpus_record *got, const struct corpus_reco
 		CHECK_INT(got->verdict, want->verdict);
 		CHECK_INT(got->seq_offset, want->seq_offset);
 		CHECK_INT(got->seq_size, want->seq_size);
+		CHECK_INT(got->loses_handle, want->loses_handle);
 		CHECK_SPAN(got->frame, want->frame);
 	} else if (want->type == CORPUS_IDENTITY) {
 		CHECK_INT(got->identity.host, want->identity.host);
@@ -164,8 +166,8 @@ TEST(what_is_no_record_is_refused)
 		CHECK_INT(corpus_open(path, &c), -EBADMSG);
 		whole.ptr[i] ^= 0x80;
 	}
-	/* type, kind, state, seq_size, verdict */
-	for (size_t i = 0; i < 6; i++) {
+	/* type, kind, state, seq_size, loses_handle, verdict */
+	for (size_t i = 0; i < 7; i++) {
 		whole.ptr[head + i] ^= 0x80;
 		write_file(path, buf_span(&whole));
 		CHECK_INT(corpus_open(path, &c), 0);
