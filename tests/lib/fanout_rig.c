@@ -287,9 +287,14 @@ bool server_reaches(struct server *s, const char *sample, int64_t value)
 	return got == value;
 }
 
-void server_tell(struct server *s)
+void server_announce(struct server *s)
 {
 	server_order(s, ORDER_HEAD);
+}
+
+void server_tell(struct server *s)
+{
+	server_announce(s);
 	server_reaches(s, METRIC("relay_head_seq"), (int64_t)s->log.next_seq - 1);
 }
 

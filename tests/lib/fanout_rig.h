@@ -34,6 +34,8 @@ struct server {
 void server_start(struct server *s, const struct server_settings *settings);
 /* Returns when fanout knows the log as it is now. */
 void server_tell(struct server *s);
+/* The same without waiting, as store does. */
+void server_announce(struct server *s);
 /* log_maker_add and server_tell. */
 void server_add(struct server *s, size_t count, size_t payload_bytes);
 /* Store says nothing any more. */
