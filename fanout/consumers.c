@@ -8,8 +8,10 @@
 #define CHECK_USEC_MAX                                                                             \
 	USEC_PER_SEC /* so that closing takes CONSUMER_CLOSE_USEC and one second at most */
 #define LOG_LINES_PER_MINUTE 60
+#define REST_USEC_MIN        200 /* less is not worth a timer, which keeps milliseconds */
 
 static void on_wake(void *arg);
+static void on_rested(void *arg);
 static void on_check(void *arg);
 
 static int64_t count_consumers(void *arg)
@@ -67,6 +69,7 @@ void consumers_init(struct consumers *s, struct loop *l, struct window *w,
 		.log_limit = {.burst = LOG_LINES_PER_MINUTE, .period_usec = 60 * USEC_PER_SEC},
 	};
 	loop_task_init(&s->wake, on_wake, s);
+	loop_timer_init(&s->rest, on_rested, s);
 	loop_timer_init(&s->check, on_check, s);
 	register_metrics(s, m);
 	memory_register(a, "consumers", count_bytes, s);
@@ -79,6 +82,7 @@ void consumers_release(struct consumers *s)
 	while (s->first)
 		consumer_free(s->first, END_RESTART);
 	loop_task_cancel(s->loop, &s->wake);
+	loop_timer_cancel(s->loop, &s->rest);
 	loop_timer_cancel(s->loop, &s->check);
 }
 
@@ -103,20 +107,46 @@ void consumers_add(struct consumers *s, int fd, const struct cursor *cursor, str
 		consumer_feed(c, extra);
 }
 
+static uint64_t monotonic_usec(void)
+{
+	struct timespec ts = {0};
+
+	clock_gettime(CLOCK_MONOTONIC, &ts);
+	return (uint64_t)ts.tv_sec * USEC_PER_SEC + (uint64_t)ts.tv_nsec / 1000;
+}
+
 static void on_wake(void *arg)
 {
 	struct consumers *s = arg;
+	uint64_t took_usec = monotonic_usec();
 
 	for (struct consumer *c = s->first, *next; c; c = next) {
 		next = c->next;
 		if (!(c->events & EPOLLOUT))
 			consumer_pump(c);
 	}
+	took_usec = monotonic_usec() - took_usec;
+	took_usec = took_usec < CONSUMERS_REST_USEC ? took_usec : CONSUMERS_REST_USEC;
+	/* The loop's time is that of the turn's beginning. */
+	if (took_usec >= REST_USEC_MIN)
+		loop_timer_set(s->loop, &s->rest, 2 * took_usec);
+}
+
+static void on_rested(void *arg)
+{
+	struct consumers *s = arg;
+
+	if (s->wake_due)
+		loop_task_queue(s->loop, &s->wake);
+	s->wake_due = false;
 }
 
 void consumers_wake(struct consumers *s)
 {
-	loop_task_queue(s->loop, &s->wake);
+	if (loop_timer_is_set(&s->rest))
+		s->wake_due = true;
+	else
+		loop_task_queue(s->loop, &s->wake);
 }
 
 static void on_check(void *arg)

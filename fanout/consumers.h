@@ -1,6 +1,10 @@
 /*
  * All consumers of this process: they are woken when the log has grown, all in one pass for
- * whatever came in at once, and looked after now and then (progress, pings, deadlines).
+ * whatever came in meanwhile, and looked after now and then (progress, pings, deadlines).
+ *
+ * A call costs nearly the same for one event as for several, so a pass is followed by a rest as
+ * long as itself, up to CONSUMERS_REST_USEC: few consumers get each event at once, and many get more
+ * of them with each call.
  *
  * Bounded by settings.max.
  */
@@ -12,6 +16,8 @@
 
 #include "fanout/consumer.h"
 #include "fanout/cursor.h"
+
+#define CONSUMERS_REST_USEC (10 * USEC_PER_MSEC)
 
 struct consumers_settings {
 	size_t max;
@@ -26,6 +32,8 @@ struct consumers {
 	struct consumer *first;
 	size_t count;
 	struct loop_task wake;
+	struct loop_timer rest; /* after a pass; what comes in meanwhile waits for its end */
+	bool wake_due;
 	struct loop_timer check;
 	bool stopping;
 	void (*stopped)(void *arg);
@@ -44,7 +52,7 @@ bool consumers_are_full(const struct consumers *s);
 /* A new consumer whose handshake is done. Takes the descriptor; extra: what it sent behind the
  * handshake. The window is known. */
 void consumers_add(struct consumers *s, int fd, const struct cursor *cursor, struct span extra);
-/* The log has grown: everybody is woken before the loop sleeps. */
+/* The log has grown: everybody is woken before the loop sleeps, or after the rest. */
 void consumers_wake(struct consumers *s);
 void consumers_close_all(struct consumers *s, enum consumer_end end);
 /* Closes everybody; stopped is called when nobody is left, within CONSUMER_CLOSE_USEC and one

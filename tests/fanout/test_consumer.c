@@ -185,6 +185,30 @@ TEST(outdated_and_future_cursors_are_told)
 	server_stop(&s);
 }
 
+/* So many that a pass over them is followed by a rest: what is logged meanwhile waits, and is not
+ * forgotten. */
+TEST(many_live_consumers_get_every_event)
+{
+	static struct stream_client clients[300];
+	struct server s;
+
+	server_start(&s, &server_ordinary);
+	server_add(&s, 1, 100);
+	for (size_t i = 0; i < ARRAY_SIZE(clients); i++)
+		CHECK(stream_open(&clients[i], s.port, "", ""));
+	for (uint64_t seq = 2; seq <= 20; seq += 2) {
+		for (uint64_t i = 0; i < 2; i++) {
+			log_maker_add(&s.log, 1, 100);
+			server_announce(&s);
+		}
+		for (size_t i = 0; i < ARRAY_SIZE(clients) && !test_has_failed(); i++)
+			check_events(&clients[i], seq, seq + 1);
+	}
+	for (size_t i = 0; i < ARRAY_SIZE(clients); i++)
+		stream_close(&clients[i]);
+	server_stop(&s);
+}
+
 TEST(a_slow_reader_gets_everything_while_the_log_grows)
 {
 	struct server_settings settings = server_ordinary;
