@@ -6,6 +6,8 @@
 
 #include <leveldb/c.h>
 
+#include "common/leveldb_memory.h"
+
 #define BLOOM_BITS  10 /* a key: one in a hundred lookups of an absent one reads a block in vain */
 /*
  * Files that are open, and mapped, at once. Tables of 8 MiB instead of 2 keep them few: a million
@@ -130,10 +132,12 @@ const char *database_error(const struct database *d)
 int64_t database_memory_bytes(void *arg)
 {
 	struct database *d = arg;
-	char *text = d->db ? leveldb_property_value(d->db, "leveldb.approximate-memory-usage")
-			   : NULL;
-	long long bytes = 0;
+	long long bytes = leveldb_memory_bytes();
+	char *text;
 
+	if (bytes >= 0)
+		return bytes;
+	text = d->db ? leveldb_property_value(d->db, "leveldb.approximate-memory-usage") : NULL;
 	if (!text || sscanf(text, "%lld", &bytes) != 1)
 		bytes = 0;
 	leveldb_free(text);

@@ -24,7 +24,9 @@ int database_open(const char *path, size_t cache_bytes, size_t write_bytes,
 void database_close(struct database *d);
 /* What the last failure was; "" if none. Of the last database_open if d is NULL. */
 const char *database_error(const struct database *d);
-/* Memory held by the cache, the memtables and the table readers, as LevelDB counts it. */
+/* Heap memory of all databases of the process: the block caches, memtables, tables' indexes and
+ * filters (leveldb_memory.h). With AddressSanitizer what LevelDB itself counts for this one, which
+ * leaves the tables out. */
 int64_t database_memory_bytes(void *d);
 
 /* -ENOENT. out is cleared first. */

@@ -70,6 +70,7 @@ struct link {
 };
 
 struct endpoint {
+	LIST_ENTRY(endpoint) in_process;
 	struct loop *loop;
 	struct endpoint_handler handler;
 	enum protocol protocol;
@@ -90,6 +91,9 @@ struct endpoint {
 	struct loop_timer again;
 	uint64_t redial_usec;
 };
+
+/* Those that are open: for the account of memory, which is one for the process. */
+static LIST_HEAD(, endpoint) endpoints = LIST_HEAD_INITIALIZER(endpoints);
 
 static void make_link(void *arg);
 
@@ -585,6 +589,7 @@ void endpoint_close(struct endpoint *e)
 	if (!e)
 		return;
 	e->closed = true;
+	LIST_REMOVE(e, in_process);
 	loop_io_remove(e->loop, &e->done_io);
 	loop_timer_cancel(e->loop, &e->again);
 	if (e->listener)
@@ -661,6 +666,7 @@ static struct endpoint *new_endpoint(struct loop *l, const char *url, enum proto
 	e->is_ipc = is_ipc(url);
 	e->refs = 1;
 	e->redial_usec = REDIAL_MIN_USEC;
+	LIST_INSERT_HEAD(&endpoints, e, in_process);
 	LIST_INIT(&e->links);
 	LIST_INIT(&e->freed);
 	pthread_mutex_init(&e->done.lock, NULL);
@@ -717,4 +723,25 @@ void link_set_data(struct link *c, void *data)
 void *link_data(const struct link *c)
 {
 	return c->data;
+}
+
+static size_t link_bytes(const struct link *c)
+{
+	return sizeof(*c) + c->in_cap + c->out.cap + c->sending.cap;
+}
+
+int64_t endpoint_memory_bytes(void *arg)
+{
+	const struct endpoint *e;
+	const struct link *c;
+	size_t sum = 0;
+
+	(void)arg;
+	LIST_FOREACH(e, &endpoints, in_process)
+	{
+		sum += sizeof(*e);
+		LIST_FOREACH(c, &e->links, in_endpoint)
+		sum += link_bytes(c);
+	}
+	return (int64_t)sum;
 }

@@ -58,6 +58,9 @@ int endpoint_dial(struct loop *l, const char *url, enum protocol protocol,
 /* Without a `down` for the connections that are there. */
 void endpoint_close(struct endpoint *e);
 
+/* What all endpoints of the process hold, nng's own memory apart. arg: not used. */
+int64_t endpoint_memory_bytes(void *arg);
+
 /* For the handler's use. */
 void link_set_data(struct link *c, void *data);
 void *link_data(const struct link *c);

@@ -201,19 +201,21 @@ void metrics_seconds_call(struct metrics *m, const char *name, const char *help,
 	s->arg = arg;
 }
 
-static void render_value(const struct sample *s, struct buf *out)
+static void render_sample(const struct family *f, const struct sample *s, struct buf *out)
 {
+	int64_t value = s->kind == SAMPLE_GAUGE_CALL ? s->get(s->arg) : s->gauge;
 	uint64_t usec;
 
+	if (s->kind == SAMPLE_GAUGE_CALL && value == METRICS_ABSENT)
+		return;
+	buf_printf(out, "%s{%s} ", f->name, s->labels);
 	switch (s->kind) {
 	case SAMPLE_COUNTER:
 		buf_printf(out, "%" PRIu64 "\n", s->counter);
 		break;
 	case SAMPLE_GAUGE:
-		buf_printf(out, "%" PRId64 "\n", s->gauge);
-		break;
 	case SAMPLE_GAUGE_CALL:
-		buf_printf(out, "%" PRId64 "\n", s->get(s->arg));
+		buf_printf(out, "%" PRId64 "\n", value);
 		break;
 	case SAMPLE_SECONDS_CALL:
 		usec = s->get_usec(s->arg);
@@ -229,10 +231,8 @@ void metrics_render(struct metrics *m, struct buf *out)
 		buf_printf(out, "# HELP %s ", f->name);
 		put_escaped(out, span_str(f->help), false);
 		buf_printf(out, "\n# TYPE %s %s\n", f->name, f->is_counter ? "counter" : "gauge");
-		for (const struct sample *s = f->first; s; s = s->next) {
-			buf_printf(out, "%s{%s} ", f->name, s->labels);
-			render_value(s, out);
-		}
+		for (const struct sample *s = f->first; s; s = s->next)
+			render_sample(f, s, out);
 	}
 }
 

@@ -23,7 +23,8 @@ void metrics_free(struct metrics *m);
 uint64_t *metrics_counter(struct metrics *m, const char *name, const char *help,
 			  const char *labels);
 int64_t *metrics_gauge(struct metrics *m, const char *name, const char *help, const char *labels);
-/* Asked when rendered. */
+/* Asked when rendered; METRICS_ABSENT: there is no value now, and no sample is written. */
+#define METRICS_ABSENT INT64_MIN
 void metrics_gauge_call(struct metrics *m, const char *name, const char *help, const char *labels,
 			int64_t (*get)(void *arg), void *arg);
 /* A counter in seconds, which is asked for its microseconds when rendered. */

@@ -13,6 +13,7 @@
 
 #include <systemd/sd-daemon.h>
 
+#include "common/endpoint.h"
 #include "common/host.h"
 #include "common/log.h"
 #include "common/message.h"
@@ -330,6 +331,8 @@ static int open_metrics(struct stage *s, enum stage_kind kind)
 
 	s->metrics = metrics_new(s->name, kind == STAGE_INSTANCES ? (int)s->instance : -1);
 	s->memory = memory_new(s->metrics);
+	memory_watch(s->memory, s->loop);
+	memory_register(s->memory, "pipes", endpoint_memory_bytes, NULL);
 	register_metrics(s);
 	if (port == 0)
 		return 0;
@@ -350,6 +353,7 @@ int stage_init(struct stage *s, const char *name, enum stage_kind kind, int argc
 	if (status != STAGE_GO)
 		return status;
 	umask(UMASK);
+	memory_init_libraries();
 	raise_descriptor_limit();
 	if (read_config(s, kind, &arguments) < 0) {
 		status = STAGE_EXIT_CONFIG;

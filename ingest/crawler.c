@@ -297,13 +297,6 @@ static int64_t host_memory(void *arg)
 			 (c->host_cap + c->bucket_count) * sizeof(struct subscription *));
 }
 
-static int64_t tls_memory(void *arg)
-{
-	struct crawler *c = arg;
-
-	return (int64_t)tls_memory_bytes(c->tls);
-}
-
 static void register_metrics(struct crawler *c, struct metrics *m, struct memory *memory)
 {
 	counters_register(&c->counters, m);
@@ -325,7 +318,6 @@ static void register_metrics(struct crawler *c, struct metrics *m, struct memory
 	memory_register(memory, "connections", connection_memory, c);
 	memory_register(memory, "hosts", host_memory, c);
 	memory_register(memory, "hosts_database", registry_memory_bytes, c->registry);
-	memory_register(memory, "tls", tls_memory, c);
 }
 
 static int open_registry(struct crawler *c)

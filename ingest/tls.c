@@ -89,14 +89,6 @@ void tls_free(struct tls *t)
 	free(t);
 }
 
-size_t tls_memory_bytes(const struct tls *t)
-{
-	X509_STORE *store = SSL_CTX_get_cert_store(t->context);
-	int count = sk_X509_OBJECT_num(X509_STORE_get0_objects(store));
-
-	return sizeof(*t) + TLS_LIBRARY_BYTES + (size_t)count * TLS_CERTIFICATE_BYTES;
-}
-
 /* The certificate must name the host; an address, which only a configured host may be, must be in
  * it as one. */
 static SSL *new_ssl(struct tls *t, const char *name, int fd)
@@ -311,5 +303,5 @@ const char *stream_error(const struct stream *s)
 
 size_t stream_memory_bytes(const struct stream *s)
 {
-	return sizeof(*s) + (s->ssl ? TLS_STREAM_BYTES : 0);
+	return sizeof(*s);
 }

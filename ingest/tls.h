@@ -15,18 +15,12 @@
 
 #include "common/bytes.h"
 
-#define TLS_LIBRARY_BYTES     760000 /* heap of OpenSSL once it is in use, measured */
-#define TLS_CERTIFICATE_BYTES 3600   /* heap of one trusted certificate, measured */
-#define TLS_STREAM_BYTES      33000  /* heap of one established TLS 1.3 stream, measured */
-
 struct tls;
 struct stream;
 
 /* ca_file: more certificates to trust, "" for none. -EINVAL with a reason in ret_error. */
 int tls_new(const char *ca_file, char *ret_error, size_t size, struct tls **ret) MUST_CHECK;
 void tls_free(struct tls *t);
-/* OpenSSL itself, and the certificates it trusts. */
-size_t tls_memory_bytes(const struct tls *t);
 
 /* Begins to connect. tls: NULL for a plain stream; name: for SNI and the certificate. Borrows tls.
  * Negative errno if there is no way to the address; what else goes wrong comes from stream_open. */
@@ -50,4 +44,5 @@ ssize_t stream_write(struct stream *s, const uint8_t *bytes, size_t len);
 bool stream_has_pending(const struct stream *s);
 /* What went wrong, for people; "" if OpenSSL has nothing to say. */
 const char *stream_error(const struct stream *s);
+/* Without OpenSSL's part, which has an account of its own (common/openssl_memory.h). */
 size_t stream_memory_bytes(const struct stream *s);

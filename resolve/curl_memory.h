@@ -1,6 +1,6 @@
 /*
- * Memory functions for curl_global_init_mem that count what curl holds, so that its share of the
- * heap has a name. OpenSSL's own memory, which curl does not ask for, is not in it.
+ * Memory functions for curl_global_init_mem that count what curl holds (common/held.h). What
+ * OpenSSL holds for it is in the account of OpenSSL (common/openssl_memory.h).
  */
 #pragma once
 

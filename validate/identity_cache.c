@@ -5,6 +5,7 @@
 
 #include "common/limits.h"
 #include "common/loop.h"
+#include "common/memory.h"
 
 #define SECRET_SIZE  16
 #define LONGEST_NAME LIMIT_DID /* the longest of DID, host and handle */
@@ -256,6 +257,13 @@ int64_t identity_cache_memory_bytes(void *cache)
 {
 	const struct identity_cache *c = cache;
 
-	return (int64_t)(sizeof(*c) + c->cap * sizeof(*c->entries) +
-			 c->slot_count * sizeof(*c->slots));
+	return memory_block_bytes(c) + memory_block_bytes(c->entries) +
+	       memory_block_bytes(c->slots);
+}
+
+int64_t identity_cache_fill(void *cache)
+{
+	const struct identity_cache *c = cache;
+
+	return (int64_t)(1000 * c->count / c->cap);
 }

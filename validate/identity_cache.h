@@ -47,3 +47,5 @@ bool identity_cache_is_handle(const struct identity_cache *c, const struct known
 			      struct span handle);
 int64_t identity_cache_count(void *cache);
 int64_t identity_cache_memory_bytes(void *cache);
+/* How full it is, 0 to 1000. */
+int64_t identity_cache_fill(void *cache);

@@ -345,6 +345,7 @@ static void open_core(struct validator *v, struct stage *stage)
 	buf_init(&v->backlog, BACKLOG_MAX);
 	memory_register(stage->memory, "checker", checker_memory_bytes, v->checker);
 	memory_register(stage->memory, "identity_cache", identity_cache_memory_bytes, v->cache);
+	memory_register_fill(stage->memory, "identity_cache", identity_cache_fill, v->cache);
 	memory_register(stage->memory, "buffers", buffer_bytes, v);
 	metrics_gauge_call(stage->metrics, "relay_identity_cache_entries",
 			   "Accounts whose identity is kept in memory.", NULL, identity_cache_count,

@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "common/database.h"
+#include "common/leveldb_memory.h"
 
 static struct database *open_at(const char *path)
 {
@@ -88,6 +89,28 @@ TEST(contents_stay)
 	check_value(d, "a", "1");
 	CHECK(database_memory_bytes(d) > 0);
 	database_close(d);
+}
+
+TEST(what_leveldb_holds_is_counted)
+{
+	char path[128], value[1000];
+	struct database *d = open_at(fresh_path(path));
+	int64_t before;
+
+	/* What it keeps for the process is there after the first. */
+	database_close(d);
+	before = leveldb_memory_bytes();
+	if (before < 0)
+		SKIP("AddressSanitizer has operators of its own");
+	d = open_at(path);
+	memset(value, 'x', sizeof(value) - 1);
+	value[sizeof(value) - 1] = '\0';
+	for (char key[] = "a"; key[0] <= 'z'; key[0]++)
+		put(d, key, value);
+	CHECK(leveldb_memory_bytes() >= before + 26000);
+	CHECK_INT(database_memory_bytes(d), leveldb_memory_bytes());
+	database_close(d);
+	CHECK_INT(leveldb_memory_bytes(), before);
 }
 
 TEST(cursor_walks_upward)
