@@ -11,6 +11,7 @@
 
 #include <openssl/crypto.h>
 
+#include "common/log.h"
 #include "common/memory.h"
 
 #define NSEC_PER_SEC 1000000000u
@@ -129,6 +130,7 @@ static void describe_machine(void)
 
 void bench_begin(const char *part)
 {
+	log_set_level(LOG_LEVEL_WARNING);
 	state.part = part;
 	state.machine = json_object();
 	state.settings = json_object();

@@ -8,6 +8,7 @@
 #include <signal.h>
 #include <stdarg.h>
 #include <stdlib.h>
+#include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -388,6 +389,26 @@ void group_kill(struct group_test *g, const char *member)
 	}
 	kill((pid_t)s.old_pid, SIGKILL);
 	wait_until(g->loop, has_successor, &s, "a killed stage has a successor");
+}
+
+void group_crash(struct group_test *g)
+{
+	pid_t pids[MEMBERS];
+
+	prctl(PR_SET_CHILD_SUBREAPER, 1);
+	for (size_t i = 0; i < MEMBERS; i++)
+		pids[i] = (pid_t)group_metric(g, members[i], "relay_process_pid", "");
+	kill(g->pid, SIGKILL);
+	waitpid(g->pid, NULL, 0);
+	g->pid = 0;
+	for (size_t i = 0; i < MEMBERS; i++) {
+		if (pids[i] <= 0) {
+			test_fail(__FILE__, __LINE__, "%s does not say its pid", members[i]);
+			continue;
+		}
+		kill(pids[i], SIGKILL);
+		waitpid(pids[i], NULL, 0);
+	}
 }
 
 /* The consumer. */

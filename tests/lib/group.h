@@ -21,6 +21,8 @@ void group_start(struct group_test *g);
 void group_stop(struct group_test *g);
 /* SIGKILL for one stage ("validate-0"); returns when it has a successor that answers. */
 void group_kill(struct group_test *g, const char *member);
+/* SIGKILL for all of it at once, as by a power cut but for the disk. group_start starts it again. */
+void group_crash(struct group_test *g);
 /* A sum over the samples of a metric whose line contains labels ("": all); -1 if there is none or
  * nobody answers. */
 int64_t group_metric(struct group_test *g, const char *member, const char *name,
