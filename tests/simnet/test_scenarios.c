@@ -142,7 +142,7 @@ static bool is_commit(struct span frame)
 static void replay(const char *name, bool is_legacy)
 {
 	struct replay r;
-	unsigned refused = 0;
+	unsigned refused = 0, dropped = 0;
 
 	if (!test_vectors())
 		SKIP("no recorded scenarios");
@@ -155,7 +155,11 @@ static void replay(const char *name, bool is_legacy)
 
 		send_message(&r, m, m->drop || lacks);
 		refused += lacks;
+		dropped += m->drop;
 	}
+	CHECK_INT(group_metric(r.group, "ingest", "relay_frames_dropped_total",
+			       "\"sequence_not_rising\""),
+		  dropped);
 	CHECK_INT(group_metric(r.group, "ingest", "relay_events_acknowledged_total",
 			       "\"prev_data_missing\""),
 		  refused);
