@@ -4,6 +4,7 @@
 
 #include "common/cbor.h"
 #include "common/limits.h"
+#include "common/syntax.h"
 
 struct header {
 	bool has_op;
@@ -48,7 +49,18 @@ static int scan_header(struct reader *r, struct header *ret)
 struct wanted {
 	const char *did;
 	const char *name;
+	bool rev;
 };
+
+static int take_rev(struct reader *r, struct frame *f)
+{
+	struct span rev = SPAN_EMPTY;
+	int error = get_text(r, &rev);
+
+	if (!error && tid_is_valid(rev))
+		f->rev_usec = tid_usec(rev);
+	return error;
+}
 
 static int take_field(struct reader *r, struct span key, const struct wanted *w, struct frame *f)
 {
@@ -62,6 +74,8 @@ static int take_field(struct reader *r, struct span key, const struct wanted *w,
 		return get_text(r, &f->name);
 	if (w->name && span_is(key, "message"))
 		return get_text(r, &f->message);
+	if (w->rev && span_is(key, "rev"))
+		return take_rev(r, f);
 	if (!span_is(key, "seq"))
 		return cbor_skip(r, NULL);
 	error = get_integer(r, &has, &seq);
@@ -107,6 +121,7 @@ static enum frame_class classify(const struct header *h, struct wanted *ret)
 	else if (span_is(h->type, "#sync") || span_is(h->type, "#identity") ||
 		 span_is(h->type, "#account"))
 		ret->did = "did";
+	ret->rev = span_is(h->type, "#commit") || span_is(h->type, "#sync");
 	return ret->did ? FRAME_EVENT : FRAME_UNKNOWN;
 }
 

@@ -1,6 +1,6 @@
 /*
- * The little that ingest reads of an event stream frame: what kind of message it is, its number and
- * its account. Everything else in it, and whether it may be believed, is for validate to find out.
+ * The little that ingest reads of an event stream frame: what kind of message it is, its number, its
+ * account and its age. Everything else in it, and whether it may be believed, is for validate to find out.
  *
  * A frame is two CBOR maps one after the other, header and payload, and nothing after them [event
  * stream: Framing]. All of it is checked to be canonical CBOR, which takes about a microsecond:
@@ -24,6 +24,7 @@ enum frame_class {
 struct frame {
 	enum frame_class class;
 	uint64_t seq;        /* 1 to 2^53 - 1; 0: none */
+	uint64_t rev_usec;   /* #commit, #sync: when it was made, as `rev` has it; 0: not said */
 	struct span type;    /* `t`; may be empty */
 	struct span did;     /* events: `repo` of a #commit, `did` of the others; not checked */
 	struct span name;    /* #info: `name`; error: `error` */

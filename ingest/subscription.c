@@ -44,6 +44,7 @@ static bool is_rising(struct subscription *s, const struct frame *f)
 	if (!s->mark.known || f->seq > s->mark.last_seq) {
 		s->replaying = false;
 		s->broken = s->broken_before = 0;
+		s->anew_count = 0;
 		return true;
 	}
 	if (!s->replaying) {
@@ -51,6 +52,58 @@ static bool is_rising(struct subscription *s, const struct frame *f)
 		log_frame(s, "frame dropped: its number does not rise", f);
 	}
 	return false;
+}
+
+/* The host's numbers begin anew. The epoch is on disk before there is an event of it. */
+static int begin_epoch(struct subscription *s, bool has_cursor, uint64_t cursor)
+{
+	uint32_t seconds = (uint32_t)(clock_usec() / USEC_PER_SEC);
+	struct registry_record r = s->record;
+	int error;
+
+	r.epoch = seconds > r.epoch ? seconds : r.epoch + 1;
+	r.has_cursor = has_cursor;
+	r.cursor = cursor;
+	r.resets++;
+	error = crawler_write(s->crawler, &r);
+	if (error) {
+		log_error("the new epoch cannot be written host=%s", s->record.host);
+		return error;
+	}
+	s->record = r;
+	mark_reset(&s->mark);
+	if (has_cursor)
+		mark_init_at(&s->mark, cursor);
+	++*s->crawler->counters.host_resets;
+	return 0;
+}
+
+/* An event whose number does not rise: whether, with those before it, it proves that the host
+ * numbers anew. */
+static bool is_numbered_anew(struct subscription *s, const struct frame *f)
+{
+	if (f->rev_usec < s->risen_usec || f->rev_usec > clock_usec() + SUBSCRIPTION_CLOCK_USEC)
+		return false;
+	if (s->anew_count == 0 || f->seq <= s->anew_last_seq) {
+		s->anew_count = 0;
+		s->anew_first_seq = f->seq;
+	}
+	s->anew_last_seq = f->seq;
+	return ++s->anew_count >= SUBSCRIPTION_ANEW_EVENTS;
+}
+
+/* What came of the row was dropped, so it is asked for again. */
+static int begin_anew(struct subscription *s)
+{
+	uint64_t last_seq = s->mark.last_seq;
+
+	if (begin_epoch(s, true, s->anew_first_seq - 1) == 0)
+		log_warning("the host's numbers went back for good: new epoch, read from the first "
+			    "of the new ones host=%s cursor=%" PRIu64 " first=%" PRIu64
+			    " epoch=%" PRIu32,
+			    s->record.host, last_seq, s->anew_first_seq, s->record.epoch);
+	s->end_reason = "its numbers began anew";
+	return -ECONNABORTED;
 }
 
 /* Whether one host may have this much more on its way. One event always may be. */
@@ -87,7 +140,7 @@ static int take_event(struct subscription *s, const struct frame *f, struct span
 	struct window_entry *entry;
 
 	if (!is_rising(s, f))
-		return 0;
+		return is_numbered_anew(s, f) ? begin_anew(s) : 0;
 	if (!is_within_share(s, bytes.len)) {
 		set_held(s, true);
 		return -EAGAIN;
@@ -96,6 +149,7 @@ static int take_event(struct subscription *s, const struct frame *f, struct span
 	if (!entry)
 		return -EAGAIN;
 	mark_add(&s->mark, &entry->mark, f->seq);
+	s->risen_usec = e.received_usec;
 	s->outstanding_bytes += bytes.len;
 	s->record.events++;
 	return 0;
@@ -115,37 +169,17 @@ static int skip_frame(struct subscription *s, const struct frame *f, enum drop_r
 	return 0;
 }
 
-/* The host's numbers begin anew. The epoch is on disk before there is an event of it. */
-static int begin_epoch(struct subscription *s)
-{
-	uint32_t seconds = (uint32_t)(clock_usec() / USEC_PER_SEC);
-	struct registry_record r = s->record;
-	int error;
-
-	r.epoch = seconds > r.epoch ? seconds : r.epoch + 1;
-	r.has_cursor = false;
-	r.cursor = 0;
-	r.resets++;
-	error = crawler_write(s->crawler, &r);
-	if (error)
-		return error;
-	log_warning(
-		"the host calls its own cursor a future one: new epoch, read from where it is now "
-		"host=%s cursor=%" PRIu64 " epoch=%" PRIu32,
-		s->record.host, s->mark.last_seq, r.epoch);
-	s->record = r;
-	mark_reset(&s->mark);
-	++*s->crawler->counters.host_resets;
-	return 0;
-}
-
 static int take_error(struct subscription *s, const struct frame *f)
 {
+	uint64_t last_seq = s->mark.last_seq;
+
 	log_frame(s, "error frame", f);
 	snprintf(s->error_frame, sizeof(s->error_frame), "error frame: %s", log_text(f->name));
 	s->end_reason = s->error_frame;
-	if (span_is(f->name, "FutureCursor") && s->sent_cursor && begin_epoch(s) != 0)
-		log_error("the new epoch cannot be written host=%s", s->record.host);
+	if (span_is(f->name, "FutureCursor") && s->sent_cursor && begin_epoch(s, false, 0) == 0)
+		log_warning("the host calls its own cursor a future one: new epoch, read from "
+			    "where it is now host=%s cursor=%" PRIu64 " epoch=%" PRIu32,
+			    s->record.host, last_seq, s->record.epoch);
 	return -ECONNABORTED;
 }
 
@@ -230,6 +264,7 @@ static void on_opened(void *arg)
 	crawler_end_dial(s->crawler, s);
 	s->state = SUBSCRIPTION_READING;
 	s->opened_usec = loop_now_usec(s->crawler->loop);
+	s->risen_usec = clock_usec();
 	++*s->crawler->open_connections;
 	set_status(s, HOST_ACTIVE);
 	log_info("subscribed host=%s cursor=%s", s->record.host, s->sent_cursor ? "yes" : "no");
@@ -367,6 +402,7 @@ void subscription_dial(struct subscription *s)
 	s->opened_usec = 0;
 	s->replaying = s->sent_cursor;
 	s->broken_before = s->broken;
+	s->anew_count = 0;
 	s->end_reason = NULL;
 	s->connection = connection_new(&s->crawler->dialer, &s->host, target, &h);
 }

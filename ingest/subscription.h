@@ -20,8 +20,12 @@
  * before is skipped then, and every stream gets further than the one before.
  *
  * A host that calls our cursor a future one has lost its state and numbers anew: it gets a new
- * epoch, its cursor is forgotten, and it is read from its present position on. Epochs are seconds
- * since 1970, so that one is never used twice, not even if the registry is lost.
+ * epoch, its cursor is forgotten, and it is read from its present position on. Some hosts do not
+ * say so, and send low numbers: what tells these from old events sent again is that their commits
+ * were made after the last number that rose had come. A few of them in a row, and the host gets a
+ * new epoch too, and is asked again for what began with the first of the row.
+ *
+ * Epochs are seconds since 1970, so that one is never used twice, not even if the registry is lost.
  */
 #pragma once
 
@@ -33,6 +37,12 @@
 
 /* A dial that somebody asks for comes no sooner after the end of the last attempt. */
 #define SUBSCRIPTION_ASKED_USEC (10 * USEC_PER_SEC)
+
+/* So many such commits in a row, whose numbers rise among themselves, prove that the host numbers
+ * anew. Fewer may be out of order, or sent twice. */
+#define SUBSCRIPTION_ANEW_EVENTS 3
+/* Whose clock is ahead of ours by more says nothing with its revs. */
+#define SUBSCRIPTION_CLOCK_USEC  (5 * 60 * USEC_PER_SEC)
 
 enum subscription_state {
 	SUBSCRIPTION_RESTING, /* `timer` says until when */
@@ -61,11 +71,16 @@ struct subscription {
 	bool replaying;               /* no number above the cursor has come on it yet */
 	uint64_t opened_usec;         /* when it was opened; 0: it was not */
 	uint64_t ended_usec;          /* when the last one ended; 0: there was none */
-	unsigned broken;              /* frames found broken since the last number that was taken */
-	unsigned broken_before; /* those of them that the present stream is expected to bring again
+	uint64_t risen_usec;     /* when, by the clock of revs, the last event came whose number
+					 rose, or the stream was opened */
+	unsigned anew_count;     /* events of a row that seems to number anew, */
+	uint64_t anew_first_seq; /* the first one's number, */
+	uint64_t anew_last_seq;  /* and the last one's */
+	unsigned broken;         /* frames found broken since the last number that was taken */
+	unsigned broken_before;  /* those of them that the present stream is expected to bring again
 				 */
-	const char *end_reason; /* why we end it ourselves; NULL: we do not */
-	char error_frame[96];   /* end_reason may point here */
+	const char *end_reason;  /* why we end it ourselves; NULL: we do not */
+	char error_frame[96];    /* end_reason may point here */
 	struct subscription *next_in_bucket;
 	TAILQ_ENTRY(subscription) queue_link;
 };

@@ -3,6 +3,7 @@
 #include <errno.h>
 
 #include "tests/ingest/rig.h"
+#include "tests/lib/frame.h"
 
 /* A host: says what it is told, remembers what it was asked for. */
 struct fake {
@@ -54,6 +55,24 @@ static void say(struct fake *f, const char *kind, int64_t seq)
 
 	buf_init(&b, MIB(8));
 	put_frame(&b, kind, "did:plc:a", seq, 10);
+	raw_client_frame(f->client, 0x82, buf_span(&b));
+	buf_release(&b);
+}
+
+/* A #commit whose rev says that it was made so long ago; below 0: that it will be. */
+static void say_commit(struct fake *f, int64_t seq, int64_t age_usec)
+{
+	uint8_t rev[TID_SIZE];
+	struct buf b;
+
+	tid_format((uint64_t)((int64_t)clock_usec() - age_usec), 0, rev);
+	buf_init(&b, KIB(1));
+	frame_put_header(&b, "#commit");
+	cbor_put_map(&b, 3);
+	frame_put_text(&b, "rev", span_of(rev, sizeof(rev)));
+	cbor_put_text(&b, SPAN_LITERAL("seq"));
+	cbor_put_integer(&b, seq);
+	frame_put_text(&b, "repo", SPAN_LITERAL("did:plc:a"));
 	raw_client_frame(f->client, 0x82, buf_span(&b));
 	buf_release(&b);
 }
@@ -416,6 +435,83 @@ TEST(future_cursor_of_none)
 	say_error(&f, "FutureCursor");
 	wait_again(&f, 1);
 	CHECK_INT(subscription(&f)->record.epoch, REGISTRY_FIRST_EPOCH);
+	finish(&r, &f);
+}
+
+/* A host that lost its state and does not say so: what it numbers anew is not taken for old. */
+TEST(numbers_that_went_back_for_good)
+{
+	struct rig r;
+	struct fake f;
+	uint32_t epoch;
+
+	start(&r, &f);
+	rig_listen(&r);
+	rig_start(&r);
+	wait_for(&f, is_reading, "the stream");
+	say_commit(&f, 5000, 0);
+	wait_events(&f, 1);
+	raw_client_cut(f.client);
+	wait_again(&f, 1);
+	CHECK_INT(asked_cursor(&f), 5000);
+	say_commit(&f, 7, 0);
+	say(&f, "#account", 8);
+	say_commit(&f, 9, 0);
+	say_commit(&f, 10, 0);
+	wait_again(&f, 2);
+	CHECK_INT(asked_cursor(&f), 6);
+	epoch = subscription(&f)->record.epoch;
+	CHECK(epoch > REGISTRY_FIRST_EPOCH);
+	CHECK_INT(subscription(&f)->record.resets, 1);
+	CHECK_INT(*r.crawler.counters.host_resets, 1);
+	CHECK_STR(subscription(&f)->record.error, "its numbers began anew");
+	say_commit(&f, 7, 0);
+	say(&f, "#account", 8);
+	wait_events(&f, 3);
+	CHECK_STR(sink_text(&r.sink), "5000 7 8 ");
+	CHECK_INT(r.sink.events[2].host_epoch, epoch);
+	rig_kill(&r);
+	rig_start(&r);
+	CHECK_INT(subscription(&f)->record.epoch, epoch);
+	CHECK(subscription(&f)->record.has_cursor);
+	finish(&r, &f);
+}
+
+/* None of these is a host that numbers anew: it sends again what it sent before, some of it on the
+ * same stream; two events are out of order; its clock is not to be believed; the row is broken by a
+ * number that rises, or does not rise by itself. */
+TEST(numbers_that_did_not_go_back_for_good)
+{
+	static const int64_t hour = 3600 * (int64_t)USEC_PER_SEC;
+	struct rig r;
+	struct fake f;
+
+	start(&r, &f);
+	rig_listen(&r);
+	rig_start(&r);
+	wait_for(&f, is_reading, "the stream");
+	for (int64_t seq = 10; seq <= 20; seq++)
+		say_commit(&f, seq, 1000);
+	wait_events(&f, 11);
+	for (int64_t seq = 10; seq <= 20; seq++)
+		say_commit(&f, seq, hour);
+	for (int64_t seq = 1; seq <= 5; seq++)
+		say_commit(&f, seq, -hour);
+	for (int64_t seq = 3; seq <= 10; seq++)
+		say(&f, "#account", seq);
+	for (int64_t round = 0; round < 3; round++) {
+		say_commit(&f, 12 + 2 * round, 0);
+		say_commit(&f, 13 + 2 * round, 0);
+		say_commit(&f, 21 + round, 0);
+		wait_events(&f, 12 + (size_t)round);
+	}
+	for (int64_t round = 0; round < 5; round++)
+		say_commit(&f, 19, 0);
+	say_commit(&f, 24, 0);
+	wait_events(&f, 15);
+	CHECK_INT(f.requests, 1);
+	CHECK_INT(subscription(&f)->record.epoch, REGISTRY_FIRST_EPOCH);
+	CHECK_INT(dropped(&r, DROP_SEQUENCE), 11 + 5 + 8 + 6 + 5);
 	finish(&r, &f);
 }
 

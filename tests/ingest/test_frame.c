@@ -133,6 +133,37 @@ TEST(table)
 	}
 }
 
+TEST(the_time_of_a_rev)
+{
+	static const struct {
+		const char *hex;
+		uint64_t usec;
+	} revs[] = {
+		{HEADER_COMMIT "a3" KEY_REV "6d336a716663717a6d33666f326a" KEY_SEQ
+			       "07" KEY_REPO DID_A,
+		 UINT64_C(1678242062337396)},
+		{HEADER_COMMIT "a3" KEY_REV "6133" KEY_SEQ "07" KEY_REPO DID_A, 0},
+		{HEADER_COMMIT "a3" KEY_REV "07" KEY_SEQ "07" KEY_REPO DID_A, 0},
+		{HEADER_COMMIT "a2" KEY_SEQ "07" KEY_REPO DID_A, 0},
+		/* An #account has none. */
+		{HEADER_ACCOUNT "a3" KEY_DID DID_A KEY_REV "6d336a716663717a6d33666f326a" KEY_SEQ
+				"07",
+		 0},
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(revs); i++) {
+		struct frame f = {0};
+		struct buf b;
+
+		buf_init(&b, KIB(1));
+		test_hex(revs[i].hex, &b);
+		CHECK_INT(frame_scan(buf_span(&b), &f), 0);
+		CHECK_INT(f.class, FRAME_EVENT);
+		CHECK_INT(f.rev_usec, revs[i].usec);
+		buf_release(&b);
+	}
+}
+
 TEST(names_of_info_and_error)
 {
 	struct frame f = {0};
