@@ -3,9 +3,9 @@
 #include "common/car.h"
 #include "common/cbor.h"
 #include "tests/lib/edit.h"
+#include "tests/lib/forge.h"
 #include "tests/lib/frame.h"
 #include "tests/lib/scenario.h"
-#include "tests/lib/tree.h"
 #include "tests/test.h"
 
 #define NOW       UINT64_C(1767323045678000)
@@ -472,28 +472,6 @@ TEST(legacy_hosts_may_leave_out_what_was_before)
 	bench_close(&b);
 }
 
-/* The archive without its block number n; its header and the others unchanged. False past the end.
- */
-static bool drop_block(struct span archive, size_t n, struct buf *out)
-{
-	struct car_block block;
-	struct car car;
-	bool dropped = false;
-	int error = car_open(archive, &car);
-
-	buf_clear(out);
-	car_put_header(out, &car.root);
-	for (size_t i = 0; error == 0 && car_more(&car); i++) {
-		error = car_next(&car, &block);
-		if (i == n)
-			dropped = true;
-		else
-			car_put_block(out, &block.cid, block.data);
-	}
-	CHECK_INT(error, 0);
-	return dropped;
-}
-
 /* In the mixed commit every block but some nodes of the proof is needed for certain; where a node
  * can be missing, the inversion still leads to prevData. */
 TEST(a_commit_without_one_of_its_blocks)
@@ -507,7 +485,7 @@ TEST(a_commit_without_one_of_its_blocks)
 	make_mixed(&b, &c);
 	buf_init(&fewer, MIB(4));
 	all = c.blocks;
-	for (n = 0; drop_block(buf_span(&all), n, &fewer); n++) {
+	for (n = 0; forge_without_block(buf_span(&all), n, &fewer); n++) {
 		c.blocks = fewer;
 		refused += judge_commit(&b, &c) == VERDICT_BLOCK_MISSING;
 		fewer = c.blocks;
@@ -549,26 +527,25 @@ TEST(records_have_a_limit)
 	free(record);
 }
 
-/* A commit of our own making: the object and the tree as given, correctly signed. */
-static enum verdict judge_forged(struct bench *b, const struct repo_commit_object *o,
-				 const struct tree_node *root)
+/* A commit of the empty tree whose object is this one, correctly signed. */
+static enum verdict judge_forged(struct bench *b, const struct repo_commit_object *o)
 {
-	struct repo_commit c = {.data = o->data};
-	struct buf block;
+	struct repo_commit c;
+	struct forge f;
+	struct buf object;
 	enum verdict v;
 
-	memcpy(c.did, b->repo.did, sizeof(c.did));
+	forge_init(&f);
+	forge_node(&f, NULL, NULL, 0);
+	forge_commit(&f, &b->repo, NOW, &c);
+	buf_init(&object, KIB(4));
+	repo_sign(&b->repo.key, o, &object);
+	forge_replace_object(&c, buf_span(&object));
 	memcpy(c.rev, o->rev.ptr, TID_SIZE);
-	buf_init(&block, KIB(4));
-	buf_init(&c.blocks, MIB(1));
-	repo_sign(&b->repo.key, o, &block);
-	cid_of_block(buf_span(&block), &c.commit);
-	car_put_header(&c.blocks, &c.commit);
-	car_put_block(&c.blocks, &c.commit, buf_span(&block));
-	car_put_block(&c.blocks, &root->cid, buf_span(&root->block));
 	v = judge_commit(b, &c);
-	buf_release(&block);
+	buf_release(&object);
 	repo_commit_release(&c);
+	forge_release(&f);
 	return v;
 }
 
@@ -585,38 +562,32 @@ TEST(commit_objects_with_more_and_with_other_fields)
 		.data = empty->cid,
 		.version = 3,
 	};
-	CHECK_INT(judge_forged(&b, &o, empty), VERDICT_ACCEPTED);
+	CHECK_INT(judge_forged(&b, &o), VERDICT_ACCEPTED);
 	o.has_extra = true;
-	CHECK_INT(judge_forged(&b, &o, empty), VERDICT_ACCEPTED);
+	CHECK_INT(judge_forged(&b, &o), VERDICT_ACCEPTED);
 	o.version = 2;
-	CHECK_INT(judge_forged(&b, &o, empty), VERDICT_COMMIT_BAD_OBJECT);
+	CHECK_INT(judge_forged(&b, &o), VERDICT_COMMIT_BAD_OBJECT);
 	o.version = 3;
 	o.did = SPAN_LITERAL("did:plc:aaaaaaaaaaaaaaaaaaaaaaaa");
-	CHECK_INT(judge_forged(&b, &o, empty), VERDICT_COMMIT_MISMATCH);
+	CHECK_INT(judge_forged(&b, &o), VERDICT_COMMIT_MISMATCH);
 	bench_close(&b);
 	tree_free(empty);
 }
 
-/* Correctly signed, but not a tree. */
+/* Correctly signed, but not a tree: a root that only leads down. */
 TEST(a_signed_tree_that_breaks_the_rules)
 {
-	struct tree_node broken = {0};
-	struct repo_commit_object o;
+	struct repo_commit c;
+	struct forge f;
 	struct bench b;
 
 	bench_open(&b, CURVE_K256);
-	buf_init(&broken.block, KIB(4));
-	/* a root that only leads down */
-	tree_encode_node(&broken.block, &(struct cid){.codec = CID_DAG_CBOR}, NULL, 0);
-	cid_of_block(buf_span(&broken.block), &broken.cid);
-	o = (struct repo_commit_object){
-		.did = span_str(b.repo.did),
-		.rev = SPAN_LITERAL("3jqfcqzm3fo2j"),
-		.data = broken.cid,
-		.version = 3,
-	};
-	CHECK_INT(judge_forged(&b, &o, &broken), VERDICT_MST_BAD_NODE);
-	buf_release(&broken.block);
+	forge_init(&f);
+	forge_node(&f, &(struct cid){.codec = CID_DAG_CBOR}, NULL, 0);
+	forge_commit(&f, &b.repo, NOW, &c);
+	CHECK_INT(judge_commit(&b, &c), VERDICT_MST_BAD_NODE);
+	repo_commit_release(&c);
+	forge_release(&f);
 	bench_close(&b);
 }
 

@@ -1,8 +1,8 @@
 #include "validate/mst.h"
 
 #include "common/car.h"
+#include "tests/lib/forge.h"
 #include "tests/lib/json.h"
-#include "tests/lib/tree.h"
 #include "tests/test.h"
 
 #define LEAF        "bafyreie5cvv4h45feadgeuwhbcutmh6t2ceseocckahdoe6uat64zmz454"
@@ -349,30 +349,6 @@ TEST(interop_proofs)
 
 /* Trees that break a rule: nodes written by hand, loaded from the last one. */
 
-struct forge {
-	struct buf car;
-	struct cid last;
-};
-
-static void forge_begin(struct forge *f)
-{
-	buf_init(&f->car, MIB(16));
-	car_put_header(&f->car, &leaf);
-}
-
-static struct cid forge_node(struct forge *f, const struct cid *left,
-			     const struct tree_entry *entries, size_t count)
-{
-	struct buf block;
-
-	buf_init(&block, MIB(1));
-	tree_encode_node(&block, left, entries, count);
-	cid_of_block(buf_span(&block), &f->last);
-	car_put_block(&f->car, &f->last, buf_span(&block));
-	buf_release(&block);
-	return f->last;
-}
-
 static enum verdict forge_load(struct forge *f)
 {
 	struct blocks blocks;
@@ -381,25 +357,20 @@ static enum verdict forge_load(struct forge *f)
 
 	blocks_init(&blocks);
 	CHECK_INT(blocks_load(&blocks, buf_span(&f->car)), VERDICT_ACCEPTED);
-	v = mst_load(m, &blocks, &f->last);
+	v = mst_load(m, &blocks, &f->root);
 	blocks_release(&blocks);
 	mst_free(m);
-	buf_release(&f->car);
+	forge_release(f);
 	return v;
 }
 
 /* A key of this height that begins so. */
 static const char *find_key(const char *prefix, unsigned height)
 {
-	static char keys[64][64];
+	static char keys[64][FORGE_KEY_SIZE];
 	static unsigned next;
-	char *key = keys[next++ % ARRAY_SIZE(keys)];
 
-	for (unsigned i = 0;; i++) {
-		snprintf(key, sizeof(keys[0]), "%s%u", prefix, i);
-		if (tree_height(span_str(key)) == height)
-			return key;
-	}
+	return forge_key(prefix, height, keys[next++ % ARRAY_SIZE(keys)]);
 }
 
 static struct tree_entry entry(const char *key, const struct cid *right)
@@ -423,7 +394,7 @@ TEST(a_child_is_one_lower)
 			struct cid child;
 			struct forge f;
 
-			forge_begin(&f);
+			forge_init(&f);
 			if (cases[i].height >= 0) {
 				e = entry(find_key(side ? "z" : "a", (unsigned)cases[i].height),
 					  NULL);
@@ -454,7 +425,7 @@ TEST(keys_ascend_over_the_whole_tree)
 		struct tree_entry e;
 		struct forge f;
 
-		forge_begin(&f);
+		forge_init(&f);
 		e = entry(find_key(cases[i].left, 0), NULL);
 		left = forge_node(&f, NULL, &e, 1);
 		e = entry(find_key(cases[i].right, 0), NULL);
@@ -472,13 +443,13 @@ TEST(nodes_without_keys)
 	struct forge f;
 
 	/* a root that only leads down */
-	forge_begin(&f);
+	forge_init(&f);
 	e = entry(find_key("a", 0), NULL);
 	bottom = forge_node(&f, NULL, &e, 1);
 	forge_node(&f, &bottom, NULL, 0);
 	CHECK_INT(forge_load(&f), VERDICT_MST_BAD_NODE);
 	/* one that bridges a height */
-	forge_begin(&f);
+	forge_init(&f);
 	e = entry(find_key("a", 0), NULL);
 	bottom = forge_node(&f, NULL, &e, 1);
 	middle = forge_node(&f, &bottom, NULL, 0);
@@ -486,28 +457,28 @@ TEST(nodes_without_keys)
 	forge_node(&f, &middle, &e, 1);
 	CHECK_INT(forge_load(&f), VERDICT_ACCEPTED);
 	/* an empty one below a root */
-	forge_begin(&f);
+	forge_init(&f);
 	bottom = forge_node(&f, NULL, NULL, 0);
 	e = entry(find_key("m", 1), NULL);
 	forge_node(&f, &bottom, &e, 1);
 	CHECK_INT(forge_load(&f), VERDICT_MST_BAD_NODE);
 	/* one that leads to an empty one */
-	forge_begin(&f);
+	forge_init(&f);
 	bottom = forge_node(&f, NULL, NULL, 0);
 	middle = forge_node(&f, &bottom, NULL, 0);
 	e = entry(find_key("m", 2), NULL);
 	forge_node(&f, &middle, &e, 1);
 	CHECK_INT(forge_load(&f), VERDICT_MST_BAD_NODE);
 	/* anything below height 0, seen or not */
-	forge_begin(&f);
+	forge_init(&f);
 	e = entry(find_key("m", 0), &leaf);
 	forge_node(&f, NULL, &e, 1);
 	CHECK_INT(forge_load(&f), VERDICT_MST_BAD_NODE);
-	forge_begin(&f);
+	forge_init(&f);
 	e = entry(find_key("m", 0), NULL);
 	forge_node(&f, &leaf, &e, 1);
 	CHECK_INT(forge_load(&f), VERDICT_MST_BAD_NODE);
-	forge_begin(&f);
+	forge_init(&f);
 	bottom = forge_node(&f, &leaf, NULL, 0);
 	e = entry(find_key("m", 1), NULL);
 	forge_node(&f, &bottom, &e, 1);
@@ -525,7 +496,7 @@ TEST(no_node_is_taken_twice)
 	struct cid chain;
 	struct forge f;
 
-	forge_begin(&f);
+	forge_init(&f);
 	chain = leaf;
 	for (unsigned i = 0; i < CHAIN; i++)
 		chain = forge_node(&f, &chain, NULL, 0);
@@ -542,7 +513,7 @@ TEST(no_node_is_taken_twice)
 	}
 	forge_node(&f, NULL, entries, WIDTH);
 	CHECK_INT(forge_load(&f), VERDICT_MST_BAD_NODE);
-	forge_begin(&f);
+	forge_init(&f);
 	chain = leaf;
 	for (unsigned i = 0; i < CHAIN; i++)
 		chain = forge_node(&f, &chain, NULL, 0);

@@ -1,8 +1,8 @@
 #include "validate/node.h"
 
 #include "common/limits.h"
+#include "tests/lib/forge.h"
 #include "tests/lib/json.h"
-#include "tests/lib/tree.h"
 #include "tests/test.h"
 
 static const struct cid value = {.codec = CID_DAG_CBOR, .digest = {1}};
@@ -25,16 +25,6 @@ static enum verdict decode_once(struct span block)
 	v = decode(block, &a, &n);
 	arena_release(&a);
 	return v;
-}
-
-/* A key of this height that begins so. */
-static const char *find_key(const char *prefix, unsigned height, char ret[static 64])
-{
-	for (unsigned i = 0;; i++) {
-		snprintf(ret, 64, "%s%u", prefix, i);
-		if (tree_height(span_str(ret)) == height)
-			return ret;
-	}
 }
 
 TEST(heights)
@@ -137,9 +127,9 @@ TEST(interop_common_prefix)
 
 TEST(a_node_decodes_and_encodes)
 {
-	char a[64], b[64], c[64];
+	char a[FORGE_KEY_SIZE], b[FORGE_KEY_SIZE], c[FORGE_KEY_SIZE];
 	struct tree_entry entries[] = {
-		{.suffix = span_str(find_key("com.example.record/a", 1, a)),
+		{.suffix = span_str(forge_key("com.example.record/a", 1, a)),
 		 .value = value,
 		 .right = &other},
 		{.prefix = 19, .suffix = SPAN_EMPTY, .value = value},
@@ -149,8 +139,8 @@ TEST(a_node_decodes_and_encodes)
 	struct arena arena;
 	struct node *n;
 
-	entries[1].suffix = span_str(find_key("com.example.record/b", 1, b) + 19);
-	entries[2].suffix = span_str(find_key("com.example.record/c", 1, c) + 19);
+	entries[1].suffix = span_str(forge_key("com.example.record/b", 1, b) + 19);
+	entries[2].suffix = span_str(forge_key("com.example.record/c", 1, c) + 19);
 	arena_init(&arena);
 	buf_init(&block, KIB(4));
 	buf_init(&again, KIB(4));
@@ -172,14 +162,14 @@ TEST(a_node_decodes_and_encodes)
 
 /* k0 and k1 share "a" and more. */
 struct pair {
-	char k0[64], k1[64];
+	char k0[FORGE_KEY_SIZE], k1[FORGE_KEY_SIZE];
 	struct tree_entry entries[2];
 };
 
 static void make_pair(struct pair *p)
 {
-	find_key("shared/a", 0, p->k0);
-	find_key("shared/b", 0, p->k1);
+	forge_key("shared/a", 0, p->k0);
+	forge_key("shared/b", 0, p->k1);
 	p->entries[0] = (struct tree_entry){.suffix = span_str(p->k0), .value = value};
 	p->entries[1] = (struct tree_entry){
 		.prefix = 7,
@@ -202,7 +192,7 @@ static enum verdict decode_pair(const struct pair *p)
 
 TEST(the_rules_of_one_node)
 {
-	char key[64];
+	char key[FORGE_KEY_SIZE];
 	struct pair p;
 
 	make_pair(&p);
@@ -233,7 +223,7 @@ TEST(the_rules_of_one_node)
 	CHECK_INT(decode_pair(&p), VERDICT_MST_BAD_NODE);
 	/* keys of two heights */
 	make_pair(&p);
-	p.entries[1].suffix = span_str(find_key("shared/b", 1, key) + 7);
+	p.entries[1].suffix = span_str(forge_key("shared/b", 1, key) + 7);
 	CHECK_INT(decode_pair(&p), VERDICT_MST_BAD_NODE);
 	/* no key at all */
 	make_pair(&p);
