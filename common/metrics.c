@@ -114,14 +114,19 @@ void metrics_put_label(struct buf *out, const char *name, struct span value)
 	buf_put_u8(out, '"');
 }
 
-static bool name_is_ours(const char *name, bool is_counter)
+static bool ends_in_total(const char *name)
 {
 	static const char total[] = "_total";
 	size_t len = strlen(name), total_len = sizeof(total) - 1;
 
+	return len > total_len && strcmp(name + len - total_len, total) == 0;
+}
+
+static bool name_is_ours(const char *name, bool is_counter)
+{
 	return strncmp(name, "relay_", 6) == 0 &&
 	       name[strspn(name, "abcdefghijklmnopqrstuvwxyz0123456789_")] == '\0' &&
-	       is_counter == (len > total_len && strcmp(name + len - total_len, total) == 0);
+	       is_counter == ends_in_total(name);
 }
 
 static struct family *family_get(struct metrics *m, const char *name, const char *help,
@@ -194,8 +199,8 @@ void metrics_gauge_call(struct metrics *m, const char *name, const char *help, c
 void metrics_seconds_call(struct metrics *m, const char *name, const char *help, const char *labels,
 			  uint64_t (*get_usec)(void *arg), void *arg)
 {
-	struct sample *s = sample_get(m, family_get(m, name, help, true), labels,
-				      SAMPLE_SECONDS_CALL);
+	struct family *f = family_get(m, name, help, ends_in_total(name));
+	struct sample *s = sample_get(m, f, labels, SAMPLE_SECONDS_CALL);
 
 	s->get_usec = get_usec;
 	s->arg = arg;

@@ -27,7 +27,8 @@ int64_t *metrics_gauge(struct metrics *m, const char *name, const char *help, co
 #define METRICS_ABSENT INT64_MIN
 void metrics_gauge_call(struct metrics *m, const char *name, const char *help, const char *labels,
 			int64_t (*get)(void *arg), void *arg);
-/* A counter in seconds, which is asked for its microseconds when rendered. */
+/* In seconds, and asked for its microseconds when rendered: a counter if its name ends in _total,
+ * else a gauge. */
 void metrics_seconds_call(struct metrics *m, const char *name, const char *help, const char *labels,
 			  uint64_t (*get_usec)(void *arg), void *arg);
 

@@ -29,6 +29,7 @@ static void register_metrics(struct fanout *f, struct metrics *m, struct memory 
 			   get_head_seq, f);
 	metrics_gauge_call(m, "relay_head_age_seconds",
 			   "Time since store last said how far the log is.", NULL, get_head_age, f);
+	lag_register(&f->lag, m);
 	memory_register(a, "files", get_file_bytes, f);
 }
 
@@ -48,8 +49,12 @@ static void on_head(void *arg, struct span message)
 			  old_seq, f->window.head.next_seq);
 		consumers_close_all(&f->consumers, END_LOG_RESET);
 	}
-	if (change == WINDOW_MORE)
-		consumers_wake(&f->consumers);
+	if (change != WINDOW_MORE)
+		return;
+	consumers_wake(&f->consumers);
+	if (old_seq > 0 && f->window.head.received_usec > 0)
+		lag_note(&f->lag, f->window.head.next_seq - old_seq, f->window.head.received_usec,
+			 clock_usec());
 }
 
 int fanout_open(struct fanout *f, struct loop *l, struct metrics *m, struct memory *a,

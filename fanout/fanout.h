@@ -8,6 +8,7 @@
  */
 #pragma once
 
+#include "common/lag.h"
 #include "common/loop.h"
 #include "common/memory.h"
 #include "common/metrics.h"
@@ -35,6 +36,7 @@ struct fanout {
 	struct metrics *metrics;
 	char *name;
 	struct window window;
+	struct lag lag; /* of consumers that wait for nothing but news */
 	struct consumers consumers;
 	struct gateway gateway;
 	struct port *port;

@@ -84,7 +84,7 @@ int crawler_add(struct crawler *c, const struct host *host, struct subscription 
 {
 	struct registry_record r = {
 		.status = HOST_IDLE,
-		.epoch = REGISTRY_FIRST_EPOCH,
+		.epoch = registry_next_epoch(0),
 		.number = c->next_number,
 		.created_usec = clock_usec(),
 	};
@@ -249,24 +249,36 @@ static int64_t window_memory(void *arg)
 	return (int64_t)sum;
 }
 
-static int64_t window_bytes(void *arg)
+/* Of one lane, as is the label. */
+static int64_t window_bytes(void *feed)
 {
-	struct crawler *c = arg;
-	size_t sum = 0;
-
-	for (unsigned i = 0; i < c->lanes; i++)
-		sum += feed_event_bytes(c->feeds[i]);
-	return (int64_t)sum;
+	return (int64_t)feed_event_bytes(feed);
 }
 
-static int64_t window_events(void *arg)
+static int64_t window_events(void *feed)
 {
-	struct crawler *c = arg;
-	size_t sum = 0;
+	return (int64_t)feed_event_count(feed);
+}
 
-	for (unsigned i = 0; i < c->lanes; i++)
-		sum += feed_event_count(c->feeds[i]);
-	return (int64_t)sum;
+static uint64_t window_age_usec(void *feed)
+{
+	uint64_t oldest = feed_oldest_usec(feed), now = clock_usec();
+
+	return oldest > 0 && oldest < now ? now - oldest : 0;
+}
+
+static void register_window(struct metrics *m, struct feed *f, unsigned lane)
+{
+	char labels[32];
+
+	snprintf(labels, sizeof(labels), "lane=\"%u\"", lane);
+	metrics_gauge_call(m, "relay_window_bytes", "Unacknowledged events.", labels, window_bytes,
+			   f);
+	metrics_gauge_call(m, "relay_window_events", "Unacknowledged events.", labels,
+			   window_events, f);
+	metrics_seconds_call(m, "relay_window_age_seconds",
+			     "Time since the oldest unacknowledged event was received.", labels,
+			     window_age_usec, f);
 }
 
 static int64_t paused_hosts(void *arg)
@@ -308,10 +320,6 @@ static void register_metrics(struct crawler *c, struct metrics *m, struct memory
 	}
 	c->open_connections = metrics_gauge(m, "relay_connections", "Hosts that are being read.",
 					    NULL);
-	metrics_gauge_call(m, "relay_window_bytes", "Unacknowledged events.", NULL, window_bytes,
-			   c);
-	metrics_gauge_call(m, "relay_window_events", "Unacknowledged events.", NULL, window_events,
-			   c);
 	metrics_gauge_call(m, "relay_hosts_paused", "Hosts that wait for room in a window.", NULL,
 			   paused_hosts, c);
 	memory_register(memory, "window", window_memory, c);
@@ -476,7 +484,10 @@ static int open_feeds(struct crawler *c)
 				  strerror(-error));
 			return STAGE_EXIT_AGAIN;
 		}
+		register_window(c->stage->metrics, c->feeds[lane], lane);
 	}
+	*metrics_gauge(c->stage->metrics, "relay_window_limit_bytes", "Of each lane's window.",
+		       NULL) = (int64_t)window;
 	return 0;
 }
 

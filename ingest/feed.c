@@ -215,6 +215,11 @@ size_t feed_event_bytes(const struct feed *f)
 	return f->window.used_bytes;
 }
 
+uint64_t feed_oldest_usec(const struct feed *f)
+{
+	return f->window.first ? f->window.first->event.received_usec : 0;
+}
+
 size_t feed_memory_bytes(const struct feed *f)
 {
 	return sizeof(*f) + window_memory_bytes(&f->window);

@@ -3,6 +3,7 @@
 #include <errno.h>
 
 #include "common/database.h"
+#include "common/loop.h"
 #include "common/message.h"
 
 #define RECORD_VERSION 1
@@ -25,6 +26,13 @@ const char *host_status_name(enum host_status s)
 		return "offline";
 	}
 	return "unknown";
+}
+
+uint32_t registry_next_epoch(uint32_t epoch)
+{
+	uint32_t seconds = (uint32_t)(clock_usec() / USEC_PER_SEC);
+
+	return seconds > epoch ? seconds : epoch + 1;
 }
 
 void registry_record_encode(struct buf *b, const struct registry_record *r)

@@ -23,8 +23,7 @@
 #include "common/bytes.h"
 #include "common/limits.h"
 
-#define REGISTRY_ERROR_MAX   191 /* bytes of a last error: what a connection reports */
-#define REGISTRY_FIRST_EPOCH 1
+#define REGISTRY_ERROR_MAX 191 /* bytes of a last error: what a connection reports */
 
 /* The statuses that listHosts shows [lexicon: com.atproto.sync.defs]. Numbers are on disk. */
 enum host_status {
@@ -48,6 +47,10 @@ struct registry_record {
 };
 
 const char *host_status_name(enum host_status s);
+
+/* The epoch that comes after this one (0: none): the present time in seconds since 1970, so that
+ * epochs rise even if the registry is lost. */
+uint32_t registry_next_epoch(uint32_t epoch);
 
 /* The value alone. */
 void registry_record_encode(struct buf *b, const struct registry_record *r);

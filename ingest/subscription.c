@@ -57,11 +57,10 @@ static bool is_rising(struct subscription *s, const struct frame *f)
 /* The host's numbers begin anew. The epoch is on disk before there is an event of it. */
 static int begin_epoch(struct subscription *s, bool has_cursor, uint64_t cursor)
 {
-	uint32_t seconds = (uint32_t)(clock_usec() / USEC_PER_SEC);
 	struct registry_record r = s->record;
 	int error;
 
-	r.epoch = seconds > r.epoch ? seconds : r.epoch + 1;
+	r.epoch = registry_next_epoch(r.epoch);
 	r.has_cursor = has_cursor;
 	r.cursor = cursor;
 	r.resets++;
@@ -342,7 +341,7 @@ static void on_timer(void *arg)
  */
 static void format_target(struct subscription *s, char *ret, size_t size)
 {
-	bool whole = s->crawler->backfill && s->record.epoch == REGISTRY_FIRST_EPOCH;
+	bool whole = s->crawler->backfill && s->record.resets == 0;
 
 	s->sent_cursor = s->mark.known || whole;
 	if (s->sent_cursor)

@@ -25,7 +25,7 @@
  * were made after the last number that rose had come. A few of them in a row, and the host gets a
  * new epoch too, and is asked again for what began with the first of the row.
  *
- * Epochs are seconds since 1970, so that one is never used twice, not even if the registry is lost.
+ * Epochs rise: store takes what is of an earlier one than it has seen for a replay.
  */
 #pragma once
 

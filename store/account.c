@@ -12,10 +12,14 @@ void account_init(struct account *a)
 	*a = (struct account){.active = true, .status = ACCOUNT_ACTIVE};
 }
 
+/* Epochs rise, and an account's events of one host come in order: once one of a later epoch was
+ * applied, there is nothing of the epochs before that was not. */
 static bool covers(const struct account_applied *p, const struct verified *v)
 {
-	return p->host_id == v->host_id && p->host_epoch == v->host_epoch &&
-	       v->host_seq <= p->host_seq;
+	if (p->host_id != v->host_id)
+		return false;
+	return v->host_epoch < p->host_epoch ||
+	       (v->host_epoch == p->host_epoch && v->host_seq <= p->host_seq);
 }
 
 static bool changes_repo(const struct verified *v)

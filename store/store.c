@@ -122,7 +122,7 @@ static int take(void *arg, const struct verified *v, enum verdict *ret)
 		fail(s, r);
 		return r;
 	}
-	tally_add(s->tally, v->kind, &d);
+	tally_add(s->tally, v, &d);
 	if (d.verdict == VERDICT_ACCEPTED)
 		s->newest_usec = v->received_usec;
 	loop_task_queue(s->stage->loop, &s->commit);

@@ -17,7 +17,10 @@ struct group {
 };
 
 struct tally {
-	struct group group; /* in hand */
+	struct group group;                             /* in hand, */
+	uint64_t received_usec[EVENT_LOG_GROUP_EVENTS]; /* and when its events were received */
+	size_t received;
+	struct lag lag;
 	uint64_t commit_usec;
 	uint64_t *events[KINDS];
 	uint64_t *verdicts[ARRAY_SIZE(verdicts)];
@@ -67,6 +70,7 @@ struct tally *tally_new(struct metrics *m)
 	struct tally *t = xcalloc(1, sizeof(*t));
 
 	make_counters(t, m);
+	lag_register(&t->lag, m);
 	t->first_seq = metrics_gauge(m, "relay_log_first_seq",
 				     "Sequence number of the oldest event kept.", NULL);
 	t->next_seq = metrics_gauge(m, "relay_log_next_seq",
@@ -84,15 +88,32 @@ void tally_free(struct tally *t)
 	free(t);
 }
 
-void tally_add(struct tally *t, enum event_kind kind, const struct storage_decision *d)
+void tally_add(struct tally *t, const struct verified *v, const struct storage_decision *d)
 {
-	if (d->verdict == VERDICT_ACCEPTED)
-		t->group.events[kind]++;
+	if (d->verdict == VERDICT_ACCEPTED) {
+		assert(t->received < EVENT_LOG_GROUP_EVENTS);
+		t->group.events[v->kind]++;
+		t->received_usec[t->received++] = v->received_usec;
+	}
 	if (d->discontinuous)
 		t->group.discontinuous++;
 	for (size_t i = 0; i < ARRAY_SIZE(verdicts); i++)
 		if (verdicts[i] == d->verdict)
 			t->group.verdicts[i]++;
+}
+
+static void note_lags(struct tally *t)
+{
+	uint64_t now_usec = clock_usec();
+
+	for (size_t i = 0; i < t->received; i++)
+		lag_note(&t->lag, 1, t->received_usec[i], now_usec);
+}
+
+static void forget_group(struct tally *t)
+{
+	t->group = (struct group){0};
+	t->received = 0;
 }
 
 void tally_keep(struct tally *t, const struct storage_group *g)
@@ -105,12 +126,13 @@ void tally_keep(struct tally *t, const struct storage_group *g)
 	*t->groups += g->events > 0;
 	*t->bytes += g->bytes;
 	t->commit_usec += g->usec;
-	t->group = (struct group){0};
+	note_lags(t);
+	forget_group(t);
 }
 
 void tally_drop(struct tally *t)
 {
-	t->group = (struct group){0};
+	forget_group(t);
 	++*t->failures;
 }
 

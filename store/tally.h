@@ -4,7 +4,7 @@
  */
 #pragma once
 
-#include "common/metrics.h"
+#include "common/lag.h"
 #include "store/storage.h"
 
 struct tally;
@@ -13,8 +13,8 @@ struct tally *tally_new(struct metrics *m);
 void tally_free(struct tally *t);
 
 /* An event that was decided on. */
-void tally_add(struct tally *t, enum event_kind kind, const struct storage_decision *d);
-/* The group is durable. */
+void tally_add(struct tally *t, const struct verified *v, const struct storage_decision *d);
+/* The group is durable, as of now. */
 void tally_keep(struct tally *t, const struct storage_group *g);
 /* The group failed. */
 void tally_drop(struct tally *t);

@@ -58,6 +58,7 @@ void tally_init(struct tally *t, struct metrics *m)
 	register_events(t, m);
 	register_verdicts(t, m);
 	register_lookups(t, m);
+	lag_register(&t->lag, m);
 }
 
 void tally_event(struct tally *t, const struct frame *f)
@@ -98,6 +99,7 @@ static void log_refusal(struct tally *t, const struct event *e, const struct fra
 void tally_verdict(struct tally *t, const struct event *e, const struct frame *f, enum verdict v)
 {
 	(*t->verdicts[v])++;
+	lag_note(&t->lag, 1, e->received_usec, clock_usec());
 	if (!is_ordinary(v))
 		log_refusal(t, e, f, v);
 }

@@ -4,6 +4,7 @@
  */
 #pragma once
 
+#include "common/lag.h"
 #include "common/log.h"
 #include "common/message.h"
 #include "common/metrics.h"
@@ -14,6 +15,7 @@ struct tally {
 	uint64_t *events[EVENT_ACCOUNT + 1]; /* by kind; 0: a kind that is not known */
 	uint64_t *verdicts[VERDICT_MAX];     /* NULL: never given here */
 	uint64_t *lookups[LOOKUP_REASONS];
+	struct lag lag;
 	struct log_limit refusals;
 };
 

@@ -40,6 +40,7 @@ static struct metrics *make_metrics(int64_t *gauge)
 			 "verdict=\"stale\"") = UINT64_MAX;
 	metrics_gauge_call(m, "relay_cache_bytes", "Asked.", NULL, answer_42, gauge);
 	metrics_seconds_call(m, "relay_process_cpu_seconds_total", "Time.", NULL, some_usec, NULL);
+	metrics_seconds_call(m, "relay_oldest_seconds", "Age.", NULL, some_usec, NULL);
 	return m;
 }
 
@@ -64,7 +65,10 @@ TEST(exposition)
 		  "relay_cache_bytes{stage=\"validate\",instance=\"3\"} 42\n"
 		  "# HELP relay_process_cpu_seconds_total Time.\n"
 		  "# TYPE relay_process_cpu_seconds_total counter\n"
-		  "relay_process_cpu_seconds_total{stage=\"validate\",instance=\"3\"} 12.000345\n");
+		  "relay_process_cpu_seconds_total{stage=\"validate\",instance=\"3\"} 12.000345\n"
+		  "# HELP relay_oldest_seconds Age.\n"
+		  "# TYPE relay_oldest_seconds gauge\n"
+		  "relay_oldest_seconds{stage=\"validate\",instance=\"3\"} 12.000345\n");
 	buf_release(&out);
 	metrics_free(m);
 	metrics_free(NULL);

@@ -442,13 +442,15 @@ TEST(a_disk_without_room_is_told_and_the_log_is_served)
 	server_start(&s, &server_ordinary);
 	server_add(&s, 5, 100);
 	server_becomes(&s, 200);
+	server_add(&s, 3, 100);
+	CHECK_INT(server_metric(&s, METRIC("relay_lag_events_total")), 3);
 	s.state = HEAD_NO_ROOM;
 	server_tell(&s);
 	server_becomes(&s, 503);
 	CHECK_INT(http_ask(s.port, "GET", "/xrpc/_health", "", "", &answer), 503);
 	CHECK(http_has(&answer, "\"message\":\"store: no room on the disk"));
 	CHECK(stream_open(&c, s.port, "?cursor=0", ""));
-	check_events(&c, 1, 5);
+	check_events(&c, 1, 8);
 	stream_close(&c);
 	s.state = HEAD_TAKING;
 	server_tell(&s);

@@ -206,7 +206,7 @@ TEST(events_go_into_the_lane)
 	wait_events(&f, 3);
 	wait_for(&f, is_acknowledged, "acknowledgements");
 	CHECK_STR(sink_text(&r.sink), "3 4 9 ");
-	CHECK_INT(r.sink.events[0].host_epoch, REGISTRY_FIRST_EPOCH);
+	CHECK_INT(r.sink.events[0].host_epoch, subscription(&f)->record.epoch);
 	CHECK_INT(mark_low(&subscription(&f)->mark), 9);
 	CHECK_INT(*r.crawler.counters.frames, 3);
 	CHECK_INT(*r.crawler.counters.acknowledged[VERDICT_ACCEPTED], 3);
@@ -394,12 +394,13 @@ TEST(future_cursor)
 {
 	struct rig r;
 	struct fake f;
-	uint32_t epoch;
+	uint32_t epoch, first;
 
 	start(&r, &f);
 	rig_listen(&r);
 	rig_start(&r);
 	wait_for(&f, is_reading, "the stream");
+	first = subscription(&f)->record.epoch;
 	say(&f, "#account", 5000);
 	wait_events(&f, 1);
 	raw_client_cut(f.client);
@@ -409,7 +410,7 @@ TEST(future_cursor)
 	wait_again(&f, 2);
 	CHECK_INT(asked_cursor(&f), -1);
 	epoch = subscription(&f)->record.epoch;
-	CHECK(epoch > REGISTRY_FIRST_EPOCH);
+	CHECK(epoch > first);
 	CHECK_INT(subscription(&f)->record.resets, 1);
 	CHECK_INT(*r.crawler.counters.host_resets, 1);
 	say(&f, "#account", 2);
@@ -427,14 +428,16 @@ TEST(future_cursor_of_none)
 {
 	struct rig r;
 	struct fake f;
+	uint32_t epoch;
 
 	start(&r, &f);
 	rig_listen(&r);
 	rig_start(&r);
 	wait_for(&f, is_reading, "the stream");
+	epoch = subscription(&f)->record.epoch;
 	say_error(&f, "FutureCursor");
 	wait_again(&f, 1);
-	CHECK_INT(subscription(&f)->record.epoch, REGISTRY_FIRST_EPOCH);
+	CHECK_INT(subscription(&f)->record.epoch, epoch);
 	finish(&r, &f);
 }
 
@@ -443,12 +446,13 @@ TEST(numbers_that_went_back_for_good)
 {
 	struct rig r;
 	struct fake f;
-	uint32_t epoch;
+	uint32_t epoch, first;
 
 	start(&r, &f);
 	rig_listen(&r);
 	rig_start(&r);
 	wait_for(&f, is_reading, "the stream");
+	first = subscription(&f)->record.epoch;
 	say_commit(&f, 5000, 0);
 	wait_events(&f, 1);
 	raw_client_cut(f.client);
@@ -461,7 +465,7 @@ TEST(numbers_that_went_back_for_good)
 	wait_again(&f, 2);
 	CHECK_INT(asked_cursor(&f), 6);
 	epoch = subscription(&f)->record.epoch;
-	CHECK(epoch > REGISTRY_FIRST_EPOCH);
+	CHECK(epoch > first);
 	CHECK_INT(subscription(&f)->record.resets, 1);
 	CHECK_INT(*r.crawler.counters.host_resets, 1);
 	CHECK_STR(subscription(&f)->record.error, "its numbers began anew");
@@ -510,7 +514,7 @@ TEST(numbers_that_did_not_go_back_for_good)
 	say_commit(&f, 24, 0);
 	wait_events(&f, 15);
 	CHECK_INT(f.requests, 1);
-	CHECK_INT(subscription(&f)->record.epoch, REGISTRY_FIRST_EPOCH);
+	CHECK_INT(subscription(&f)->record.resets, 0);
 	CHECK_INT(dropped(&r, DROP_SEQUENCE), 11 + 5 + 8 + 6 + 5);
 	finish(&r, &f);
 }
@@ -593,6 +597,23 @@ static bool has_room(void *arg)
 	return !is_paused(arg);
 }
 
+/* The value of a sample that begins so; -1 if there is none. */
+static double sample(struct rig *r, const char *start)
+{
+	double value = -1;
+	struct buf b;
+
+	buf_init(&b, MIB(1));
+	metrics_render(r->stage.metrics, &b);
+	buf_put_u8(&b, '\0');
+	const char *found = strstr((const char *)b.ptr, start);
+
+	if (found && sscanf(found + strlen(start), " %lf", &value) != 1)
+		value = -1;
+	buf_release(&b);
+	return value;
+}
+
 /* A full window stops the host, at its socket; room lets it go on; nothing is lost or doubled. */
 TEST(a_full_window_stops_the_host)
 {
@@ -616,6 +637,10 @@ TEST(a_full_window_stops_the_host)
 	}
 	wait_for(&f, is_paused, "the pause");
 	CHECK(feed_event_bytes(r.crawler.feeds[0]) <= KIB(64));
+	CHECK(sample(&r, "relay_window_bytes{stage=\"ingest\",lane=\"0\"}") > 50000);
+	CHECK(sample(&r, "relay_window_events{stage=\"ingest\",lane=\"0\"}") > 5);
+	CHECK(sample(&r, "relay_window_age_seconds{stage=\"ingest\",lane=\"0\"}") > 0);
+	CHECK(sample(&r, "relay_window_limit_bytes{stage=\"ingest\"}") == KIB(64));
 	CHECK(raw_client_unsent(f.client) > MIB(4));
 	while (acknowledged < (size_t)count) {
 		wait_events(&f, acknowledged + 1);
@@ -624,6 +649,7 @@ TEST(a_full_window_stops_the_host)
 	}
 	wait_for(&f, has_room, "room");
 	wait_for(&f, is_acknowledged, "acknowledgements");
+	CHECK(sample(&r, "relay_window_age_seconds{stage=\"ingest\",lane=\"0\"}") == 0);
 	CHECK_INT(r.sink.count, count);
 	for (int64_t i = 0; i < count; i++)
 		if (r.sink.events[i].host_seq != (uint64_t)i + 1)

@@ -3,6 +3,7 @@
 #include <errno.h>
 
 #include "common/database.h"
+#include "common/loop.h"
 #include "tests/test.h"
 
 static struct registry_record example(const char *host, uint64_t number)
@@ -48,6 +49,16 @@ TEST(encode_decode_encode)
 	CHECK_SPAN(buf_span(&a), buf_span(&b));
 	buf_release(&a);
 	buf_release(&b);
+}
+
+TEST(epochs_rise_and_are_times)
+{
+	uint32_t now = (uint32_t)(clock_usec() / USEC_PER_SEC);
+	uint32_t first = registry_next_epoch(0);
+
+	CHECK(first >= now && first < now + 600);
+	CHECK(registry_next_epoch(first) > first);
+	CHECK_INT(registry_next_epoch(now + 1000), now + 1001);
 }
 
 TEST(refuses_what_it_did_not_write)

@@ -170,6 +170,7 @@ struct head log_maker_head(const struct log_maker *m)
 		.file_first_seq = m->firsts[m->file_count - 1],
 		.file_end_bytes = m->end_bytes,
 		.usec = 1,
+		.received_usec = 1,
 		.state = HEAD_TAKING,
 	};
 }

@@ -296,6 +296,9 @@ TEST(events_of_all_lanes_are_numbered_and_acknowledged)
 	CHECK_INT(metric(&f, "relay_events_logged_total{stage=\"store\",kind=\"commit\"}"),
 		  WINDOW_MAX);
 	CHECK_INT(metric(&f, "relay_log_next_seq"), 2 * WINDOW_MAX + 1);
+	CHECK_INT(metric(&f, "relay_lag_events_total"), 2 * WINDOW_MAX);
+	CHECK(metric(&f, "relay_lag_max_seconds") > 1000); /* they were made long ago */
+	CHECK(f.head.received_usec > 0);
 	close_stage(&f);
 }
 

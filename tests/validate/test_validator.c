@@ -424,6 +424,7 @@ TEST(an_event_goes_through_and_its_ack_comes_back)
 	CHECK(has_metric(&b, "relay_identity_lookups_total", "reason=\"missing\"", 1));
 	CHECK(has_metric(&b, "relay_identity_cache_entries", NULL, 1));
 	CHECK(has_metric(&b, "relay_events_waiting", NULL, 0));
+	CHECK(has_metric(&b, "relay_lag_events_total", NULL, 1));
 	bench_close(&b);
 }
 
