@@ -21,22 +21,51 @@
 #include "tests/lib/wait.h"
 #include "tests/test.h"
 
-#define SETTINGS_MAX 64
-#define MEMBERS      5
-#define FRAMES_MAX   MIB(1024)
+#define SETTINGS_MAX    64
+#define ENVIRONMENT_MAX 8
+#define FRAMES_MAX      MIB(1024)
 
-static const char *const members[MEMBERS] = {"ingest", "resolve", "validate-0", "store",
-					     "fanout-0"};
+static const struct {
+	const char *name;
+	const char *count; /* the key that says how many there are; NULL: one, without a number */
+} stages[] = {
+	{"ingest", NULL},
+	{"resolve", NULL},
+	{"store", NULL},
+	{"validate", "group.lanes="},
+	{"fanout", "group.replicas="},
+};
+
+struct member {
+	char name[24];
+	char program[32]; /* as the system shows it: argv[0] without its folder */
+	unsigned instance;
+	bool has_instance;
+	uint16_t metrics_port;
+};
 
 struct group_test {
 	struct loop *loop;
 	pid_t pid;
 	char program[PATH_MAX];
+	char data[PATH_MAX];
 	const char *log;
-	uint16_t port, metrics_ports[MEMBERS];
+	uint16_t port;
+	struct member members[GROUP_TEST_MEMBERS_MAX];
+	size_t member_count;
 	char *settings[SETTINGS_MAX];
 	size_t setting_count;
+	char *environment[ENVIRONMENT_MAX][2];
+	size_t environment_count;
 };
+
+static const struct member *find_member(const struct group_test *g, const char *name)
+{
+	for (size_t i = 0; i < g->member_count; i++)
+		if (strcmp(g->members[i].name, name) == 0)
+			return &g->members[i];
+	return NULL;
+}
 
 /* One HTTP request with the loop going on meanwhile: a stage may need the test's own fakes for its
  * answer. */
@@ -122,20 +151,21 @@ static void keep_lines(struct buf *text, const char *labels)
 
 int64_t group_metric(struct group_test *g, const char *member, const char *name, const char *labels)
 {
+	const struct member *m = find_member(g, member);
 	struct buf text;
 	char url[64];
 	double sum = -1;
 
 	buf_init(&text, LIMIT_MESSAGE);
-	for (size_t i = 0; i < MEMBERS; i++) {
-		if (strcmp(members[i], member) != 0)
-			continue;
-		snprintf(url, sizeof(url), "http://127.0.0.1:%u/metrics", g->metrics_ports[i]);
-		if (request(g, url, NULL, &text) == 200) {
-			keep_lines(&text, labels);
-			if (exposition_sum(buf_span(&text), name, &sum) != 0)
-				sum = -1;
-		}
+	if (!m) {
+		test_fail(__FILE__, __LINE__, "there is no %s", member);
+		return -1;
+	}
+	snprintf(url, sizeof(url), "http://127.0.0.1:%u/metrics", m->metrics_port);
+	if (request(g, url, NULL, &text) == 200) {
+		keep_lines(&text, labels);
+		if (exposition_sum(buf_span(&text), name, &sum) != 0)
+			sum = -1;
 	}
 	buf_release(&text);
 	return (int64_t)sum;
@@ -195,6 +225,56 @@ static void find_program(struct group_test *g)
 		abort();
 }
 
+/* How many of a stage the settings ask for. */
+static unsigned count_of(const char *const *settings, const char *key)
+{
+	unsigned count = 1;
+
+	for (; key && *settings; settings++)
+		if (strncmp(*settings, key, strlen(key)) == 0 &&
+		    sscanf(*settings + strlen(key), "%u", &count) != 1)
+			abort();
+	return count;
+}
+
+/* Instance N has the port N above that of instance 0, so it takes some in a row that are free. */
+static uint16_t free_ports(unsigned count)
+{
+	for (;;) {
+		uint16_t first = free_port();
+		unsigned i = 1;
+
+		for (; i < count && port_is_free((uint16_t)(first + i)); i++)
+			;
+		if (i >= count)
+			return first;
+	}
+}
+
+static void add_members(struct group_test *g, const char *const *settings)
+{
+	for (size_t s = 0; s < ARRAY_SIZE(stages); s++) {
+		unsigned count = count_of(settings, stages[s].count);
+		uint16_t port = free_ports(count);
+
+		set(g, "%s.metrics_port=%u", stages[s].name, port);
+		for (unsigned i = 0; i < count; i++) {
+			struct member *m = &g->members[g->member_count++];
+
+			if (g->member_count > GROUP_TEST_MEMBERS_MAX)
+				abort();
+			m->instance = i;
+			m->has_instance = stages[s].count != NULL;
+			m->metrics_port = (uint16_t)(port + i);
+			snprintf(m->program, sizeof(m->program), "standpipe-%s", stages[s].name);
+			if (m->has_instance)
+				snprintf(m->name, sizeof(m->name), "%s-%u", stages[s].name, i);
+			else
+				snprintf(m->name, sizeof(m->name), "%s", stages[s].name);
+		}
+	}
+}
+
 struct group_test *group_new(struct loop *l, const char *const *settings)
 {
 	struct group_test *g = xcalloc(1, sizeof(*g));
@@ -203,7 +283,8 @@ struct group_test *group_new(struct loop *l, const char *const *settings)
 	find_program(g);
 	g->log = xstrdup(test_folder());
 	g->port = free_port();
-	set(g, "group.data_dir=%s/data", g->log);
+	snprintf(g->data, sizeof(g->data), "%s/data", g->log);
+	set(g, "group.data_dir=%s", g->data);
 	set(g, "group.run_dir=%s/run", g->log);
 	set(g, "fanout.port=%u", g->port);
 	set(g, "fanout.address=127.0.0.1");
@@ -211,16 +292,18 @@ struct group_test *group_new(struct loop *l, const char *const *settings)
 	set(g, "ingest.backfill=true");
 	set(g, "ingest.backoff_min=20ms");
 	set(g, "ingest.backoff_max=100ms");
-	for (size_t i = 0; i < MEMBERS; i++) {
-		char stage[16];
-
-		snprintf(stage, sizeof(stage), "%.*s", (int)strcspn(members[i], "-"), members[i]);
-		g->metrics_ports[i] = free_port();
-		set(g, "%s.metrics_port=%u", stage, g->metrics_ports[i]);
-	}
+	add_members(g, settings);
 	for (; *settings; settings++)
 		set(g, "%s", *settings);
 	return g;
+}
+
+void group_set_environment(struct group_test *g, const char *name, const char *value)
+{
+	if (g->environment_count == ENVIRONMENT_MAX)
+		abort();
+	g->environment[g->environment_count][0] = xstrdup(name);
+	g->environment[g->environment_count++][1] = xstrdup(value);
 }
 
 static bool is_ready(void *arg)
@@ -282,6 +365,8 @@ void group_start(struct group_test *g)
 		sigprocmask(SIG_SETMASK, &none, NULL);
 		dup2(fd, STDOUT_FILENO);
 		dup2(fd, STDERR_FILENO);
+		for (size_t i = 0; i < g->environment_count; i++)
+			setenv(g->environment[i][0], g->environment[i][1], 1);
 		execv(g->program, args);
 		_exit(127);
 	}
@@ -339,6 +424,10 @@ void group_free(struct group_test *g)
 		show_log(g);
 	for (size_t i = 0; i < g->setting_count; i++)
 		free(g->settings[i]);
+	for (size_t i = 0; i < g->environment_count; i++) {
+		free(g->environment[i][0]);
+		free(g->environment[i][1]);
+	}
 	free((char *)(uintptr_t)g->log);
 	free(g);
 }
@@ -361,10 +450,8 @@ static bool has_successor(void *arg)
 	double value;
 
 	buf_init(&text, LIMIT_MESSAGE);
-	for (size_t i = 0; i < MEMBERS; i++)
-		if (strcmp(members[i], s->member) == 0)
-			snprintf(url, sizeof(url), "http://127.0.0.1:%u/metrics",
-				 s->group->metrics_ports[i]);
+	snprintf(url, sizeof(url), "http://127.0.0.1:%u/metrics",
+		 find_member(s->group, s->member)->metrics_port);
 	curl_easy_setopt(easy, CURLOPT_URL, url);
 	curl_easy_setopt(easy, CURLOPT_NOPROXY, "*");
 	curl_easy_setopt(easy, CURLOPT_WRITEFUNCTION, take);
@@ -391,24 +478,100 @@ void group_kill(struct group_test *g, const char *member)
 	wait_until(g->loop, has_successor, &s, "a killed stage has a successor");
 }
 
+const char *group_member_name(const struct group_test *g, size_t i)
+{
+	return i < g->member_count ? g->members[i].name : NULL;
+}
+
+const char *group_data_folder(const struct group_test *g)
+{
+	return g->data;
+}
+
+uint16_t group_port(const struct group_test *g)
+{
+	return g->port;
+}
+
+/* A file of /proc, which has no size. Empty if it is gone. */
+static void read_whole(const char *path, struct buf *ret)
+{
+	uint8_t block[4096];
+	int fd = open(path, O_RDONLY | O_CLOEXEC);
+	ssize_t n;
+
+	buf_init(ret, MIB(1));
+	while (fd >= 0 && (n = read(fd, block, sizeof(block))) > 0)
+		buf_append(ret, span_of(block, (size_t)n));
+	if (fd >= 0)
+		close(fd);
+}
+
+/* Whether the process runs this member: its arguments, each ended by a NUL. */
+static bool runs_member(pid_t pid, const struct member *m)
+{
+	char path[64], instance[48];
+	struct buf arguments;
+	bool found;
+
+	snprintf(path, sizeof(path), "/proc/%d/cmdline", (int)pid);
+	read_whole(path, &arguments);
+	buf_put_u8(&arguments, '\0');
+	const char *name = strrchr((const char *)arguments.ptr, '/');
+
+	found = name && strcmp(name + 1, m->program) == 0;
+	if (found && m->has_instance) {
+		int n = snprintf(instance, sizeof(instance), "--instance%c%u%c", '\0', m->instance,
+				 '\0');
+
+		found = memmem(arguments.ptr, arguments.len, instance, (size_t)n) != NULL;
+	}
+	buf_release(&arguments);
+	return found;
+}
+
+pid_t group_pid(const struct group_test *g, const char *member)
+{
+	const struct member *m = find_member(g, member);
+	struct buf children;
+	pid_t found = 0;
+	char path[96];
+	int pid, n;
+
+	if (!g->pid || !m)
+		return 0;
+	snprintf(path, sizeof(path), "/proc/%d/task/%d/children", (int)g->pid, (int)g->pid);
+	read_whole(path, &children);
+	buf_put_u8(&children, '\0');
+	for (const char *at = (const char *)children.ptr; sscanf(at, "%d%n", &pid, &n) == 1;
+	     at += n)
+		if (runs_member(pid, m))
+			found = pid;
+	buf_release(&children);
+	return found;
+}
+
+/* Stopped first, the parent starts none again while they are killed one after another. Then they are
+ * our children, and waited for: their locks and ports are free when this returns. */
 void group_crash(struct group_test *g)
 {
-	pid_t pids[MEMBERS];
+	pid_t pids[GROUP_TEST_MEMBERS_MAX];
 
+	if (!g->pid)
+		return;
 	prctl(PR_SET_CHILD_SUBREAPER, 1);
-	for (size_t i = 0; i < MEMBERS; i++)
-		pids[i] = (pid_t)group_metric(g, members[i], "relay_process_pid", "");
+	kill(g->pid, SIGSTOP);
+	for (size_t i = 0; i < g->member_count; i++) {
+		pids[i] = group_pid(g, g->members[i].name);
+		if (pids[i] > 0)
+			kill(pids[i], SIGKILL);
+	}
 	kill(g->pid, SIGKILL);
 	waitpid(g->pid, NULL, 0);
+	for (size_t i = 0; i < g->member_count; i++)
+		if (pids[i] > 0)
+			waitpid(pids[i], NULL, 0);
 	g->pid = 0;
-	for (size_t i = 0; i < MEMBERS; i++) {
-		if (pids[i] <= 0) {
-			test_fail(__FILE__, __LINE__, "%s does not say its pid", members[i]);
-			continue;
-		}
-		kill(pids[i], SIGKILL);
-		waitpid(pids[i], NULL, 0);
-	}
 }
 
 /* The consumer. */

@@ -7,13 +7,20 @@
  */
 #pragma once
 
+#include <sys/types.h>
+
 #include "common/loop.h"
 #include "tests/lib/wait.h"
 
 struct group_test;
 
-/* settings: lines "section.key=value", NULL at the end; they win over what this sets. */
+#define GROUP_TEST_MEMBERS_MAX 16
+
+/* settings: lines "section.key=value", NULL at the end; they win over what this sets. With
+ * group.lanes and group.replicas there are so many more members. */
 struct group_test *group_new(struct loop *l, const char *const *settings);
+/* For the processes of the group, from its next start on. */
+void group_set_environment(struct group_test *g, const char *name, const char *value);
 /* Stops it if it runs, and ends the test with a failure if it does not end with status 0. */
 void group_free(struct group_test *g);
 /* Returns when every stage says that it is ready. */
@@ -21,6 +28,13 @@ void group_start(struct group_test *g);
 void group_stop(struct group_test *g);
 /* SIGKILL for one stage ("validate-0"); returns when it has a successor that answers. */
 void group_kill(struct group_test *g, const char *member);
+/* "ingest", "resolve", "store", "validate-0", ..., "fanout-0", ...; NULL after the last. */
+const char *group_member_name(const struct group_test *g, size_t i);
+/* The process of a member, as the system knows it, so that it may be stopped; 0: it has none now. */
+pid_t group_pid(const struct group_test *g, const char *member);
+/* Its folders. Valid until group_free. */
+const char *group_data_folder(const struct group_test *g);
+uint16_t group_port(const struct group_test *g);
 /* SIGKILL for all of it at once, as by a power cut but for the disk. group_start starts it again. */
 void group_crash(struct group_test *g);
 /* A sum over the samples of a metric whose line contains labels ("": all); -1 if there is none or

@@ -29,6 +29,19 @@ uint16_t free_port(void)
 	return ntohs(address.sin_port);
 }
 
+bool port_is_free(uint16_t port)
+{
+	struct sockaddr_in address = {.sin_family = AF_INET,
+				      .sin_port = htons(port),
+				      .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+	int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	bool is_free = fd >= 0 && bind(fd, (struct sockaddr *)&address, sizeof(address)) == 0;
+
+	if (fd >= 0)
+		close(fd);
+	return is_free;
+}
+
 /* Waiting: the loop runs on, and the condition is asked every few milliseconds. */
 struct wait {
 	struct loop *loop;

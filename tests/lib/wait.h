@@ -13,3 +13,4 @@
 bool wait_until(struct loop *l, bool (*condition)(void *arg), void *arg, const char *what);
 /* A port of 127.0.0.1 that nobody has at the moment. */
 uint16_t free_port(void);
+bool port_is_free(uint16_t port);
