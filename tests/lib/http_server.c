@@ -10,9 +10,9 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#include <openssl/pem.h>
 #include <openssl/ssl.h>
-#include <openssl/x509v3.h>
+
+#include "tests/lib/certificate.h"
 
 #define ROUTES_MAX      1024
 #define CONNECTIONS_MAX 1024
@@ -388,72 +388,18 @@ char *http_server_last_head(struct http_server *s)
 
 /* Certificates. */
 
-static void add_extension(X509 *certificate, X509 *issuer, int nid, const char *value)
-{
-	X509V3_CTX ctx;
-	X509_EXTENSION *extension;
-
-	X509V3_set_ctx(&ctx, issuer, certificate, NULL, NULL, 0);
-	extension = X509V3_EXT_conf_nid(NULL, &ctx, nid, value);
-	assert(extension);
-	X509_add_ext(certificate, extension, -1);
-	X509_EXTENSION_free(extension);
-}
-
-/* issuer: NULL for one that signs itself. */
-static X509 *make_certificate(const char *name, EVP_PKEY *key, X509 *issuer, EVP_PKEY *issuer_key)
-{
-	X509 *c = X509_new();
-	X509_NAME *subject = X509_get_subject_name(c);
-
-	X509_set_version(c, 2);
-	ASN1_INTEGER_set(X509_get_serialNumber(c), issuer ? 2 : 1);
-	X509_gmtime_adj(X509_getm_notBefore(c), -3600);
-	X509_gmtime_adj(X509_getm_notAfter(c), 24 * 3600);
-	X509_NAME_add_entry_by_txt(subject, "CN", MBSTRING_ASC, (const unsigned char *)name, -1, -1,
-				   0);
-	X509_set_issuer_name(c, issuer ? X509_get_subject_name(issuer) : subject);
-	X509_set_pubkey(c, key);
-	if (issuer)
-		add_extension(c, issuer, NID_subject_alt_name, "DNS:localhost,DNS:pds.test");
-	else
-		add_extension(c, c, NID_basic_constraints, "critical,CA:TRUE");
-	X509_sign(c, issuer_key, EVP_sha256());
-	return c;
-}
-
-static void write_certificate(const char *path, X509 *certificate)
-{
-	FILE *f = fopen(path, "we");
-
-	assert(f);
-	PEM_write_X509(f, certificate);
-	fclose(f);
-}
-
-static void write_key(const char *path, EVP_PKEY *key)
-{
-	FILE *f = fopen(path, "we");
-
-	assert(f);
-	PEM_write_PrivateKey(f, key, NULL, NULL, 0, NULL, NULL);
-	fclose(f);
-}
-
 void http_server_make_tls(const char *folder, struct http_server_tls *ret)
 {
-	EVP_PKEY *ca_key = EVP_EC_gen("P-256"), *key = EVP_EC_gen("P-256");
-	X509 *ca = make_certificate("Test Authority", ca_key, NULL, ca_key);
-	X509 *certificate = make_certificate("localhost", key, ca, ca_key);
+	struct certificate ca, server;
 
+	certificate_init_authority(&ca, "Test Authority", NULL);
+	certificate_init(&server, &ca, "localhost", "DNS:localhost,DNS:pds.test");
 	snprintf(ret->ca_file, sizeof(ret->ca_file), "%s/ca.pem", folder);
 	snprintf(ret->certificate_file, sizeof(ret->certificate_file), "%s/server.pem", folder);
 	snprintf(ret->key_file, sizeof(ret->key_file), "%s/server.key", folder);
-	write_certificate(ret->ca_file, ca);
-	write_certificate(ret->certificate_file, certificate);
-	write_key(ret->key_file, key);
-	X509_free(ca);
-	X509_free(certificate);
-	EVP_PKEY_free(ca_key);
-	EVP_PKEY_free(key);
+	certificate_write(&ca, ret->ca_file);
+	certificate_write(&server, ret->certificate_file);
+	certificate_write_key(&server, ret->key_file);
+	certificate_release(&ca);
+	certificate_release(&server);
 }

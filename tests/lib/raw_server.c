@@ -5,11 +5,11 @@
 #include <errno.h>
 #include <netinet/tcp.h>
 #include <openssl/evp.h>
-#include <openssl/pem.h>
 #include <openssl/ssl.h>
-#include <openssl/x509v3.h>
 #include <sys/queue.h>
 #include <unistd.h>
+
+#include "tests/lib/certificate.h"
 
 #define GUID "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 
@@ -283,49 +283,16 @@ void *raw_client_data(const struct raw_client *c)
 
 /* Certificates. */
 
-static void add_extension(X509 *x, int nid, const char *value)
-{
-	X509_EXTENSION *e = X509V3_EXT_conf_nid(NULL, NULL, nid, value);
-
-	assert(e && X509_add_ext(x, e, -1) == 1);
-	X509_EXTENSION_free(e);
-}
-
-static void write_pem(const char *folder, const char *name, const char *ending, X509 *x,
-		      EVP_PKEY *key)
-{
-	char path[512];
-	FILE *f;
-
-	snprintf(path, sizeof(path), "%s/%s.%s", folder, name, ending);
-	f = fopen(path, "we");
-	assert(f);
-	assert(x ? PEM_write_X509(f, x) == 1
-		 : PEM_write_PrivateKey(f, key, NULL, NULL, 0, NULL, NULL) == 1);
-	fclose(f);
-}
-
 void make_certificate(const char *folder, const char *name)
 {
-	EVP_PKEY *key = EVP_EC_gen("P-256");
-	X509 *x = X509_new();
-	X509_NAME *subject = X509_get_subject_name(x);
-	char names[300];
+	struct certificate c;
+	char names[300], path[512];
 
-	assert(key && x);
 	snprintf(names, sizeof(names), "DNS:%s", name);
-	assert(X509_set_version(x, X509_VERSION_3) == 1);
-	ASN1_INTEGER_set(X509_get_serialNumber(x), 1);
-	X509_gmtime_adj(X509_getm_notBefore(x), -3600);
-	X509_gmtime_adj(X509_getm_notAfter(x), 24 * 3600);
-	assert(X509_NAME_add_entry_by_txt(subject, "CN", MBSTRING_ASC, (const unsigned char *)name,
-					  -1, -1, 0) == 1);
-	assert(X509_set_issuer_name(x, subject) == 1 && X509_set_pubkey(x, key) == 1);
-	add_extension(x, NID_basic_constraints, "critical,CA:TRUE");
-	add_extension(x, NID_subject_alt_name, names);
-	assert(X509_sign(x, key, EVP_sha256()) > 0);
-	write_pem(folder, name, "crt", x, NULL);
-	write_pem(folder, name, "key", NULL, key);
-	X509_free(x);
-	EVP_PKEY_free(key);
+	certificate_init_authority(&c, name, names);
+	snprintf(path, sizeof(path), "%s/%s.crt", folder, name);
+	certificate_write(&c, path);
+	snprintf(path, sizeof(path), "%s/%s.key", folder, name);
+	certificate_write_key(&c, path);
+	certificate_release(&c);
 }
