@@ -59,8 +59,7 @@ size_t backlog_find(const struct backlog *b, uint64_t cursor)
 struct span backlog_frame(const struct backlog *b, size_t place)
 {
 	assert(place < b->count);
-	return span_of(b->entries[place].frame,
-		       (size_t)(b->entries[place].end - begin(b, place)));
+	return span_of(b->entries[place].frame, (size_t)(b->entries[place].end - begin(b, place)));
 }
 
 uint64_t backlog_bytes(const struct backlog *b, size_t place)

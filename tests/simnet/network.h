@@ -18,8 +18,10 @@
 
 struct network;
 
-/* How a host treats those who connect to it. network_misbehave changes it for one host; what is
- * connected stays, unless stated. */
+/* How a host treats those who connect to it. network_misbehave changes it for one host. NO_PONG and
+ * SLOW also are for those who are connected; the others are for new connections and requests, and
+ * what is connected stays, unless stated. A host that honours cursors answers one above its last
+ * number with FutureCursor. */
 enum misbehaviour {
 	BEHAVE,
 	NO_PONG,               /* answers no ping */
@@ -31,7 +33,7 @@ enum misbehaviour {
 	FUTURE_CURSOR,         /* answers any cursor with the FutureCursor error */
 	SILENT,                /* accepts, and never says a byte */
 	REFUSE,                /* 503 for everything */
-	VANISH, /* ends what is connected, and refuses new connections, until BEHAVE */
+	VANISH, /* cuts what is connected, and resets new connections at once, until BEHAVE */
 	SLOW,   /* sends a byte at a time, a millisecond apart */
 };
 
@@ -43,7 +45,8 @@ void network_free(struct network *n);
  * resolve.plc_url, ingest.backfill. The files are in the folder. Valid until network_free. */
 const char *const *network_relay_settings(struct network *n, const char *folder);
 
-/* To every subscriber, and into the host's backlog. The record's host and seq say where. */
+/* To every subscriber, and into the host's backlog. The record's host and seq say where. A record
+ * whose seq is not above the last is in no backlog. */
 void network_send(struct network *n, const struct corpus_record *r);
 /* Bytes instead of a frame: with opcode and FIN as said, in no backlog, to who is connected. */
 void network_send_raw(struct network *n, uint32_t host, uint8_t first_byte, struct span payload);
@@ -52,7 +55,8 @@ void network_send_bytes(struct network *n, uint32_t host, struct span bytes);
 void network_misbehave(struct network *n, uint32_t host, enum misbehaviour m);
 /* Cuts the host's connections without a word. */
 void network_cut(struct network *n, uint32_t host);
-/* Forgets the host's backlog: its next number may be any, as after a loss of its state. */
+/* Forgets the host's backlog: its next number may be any, as after a loss of its state. Who has not
+ * taken all of it is cut; others stay. */
 void network_reset(struct network *n, uint32_t host);
 /* What getRepoStatus says of an account: NULL for active; any other text is the status; "missing"
  * is RepoNotFound. */
@@ -62,7 +66,7 @@ struct network_counts {
 	uint32_t subscribers;   /* WebSockets that are open now */
 	uint32_t subscribed;    /* hosts that have one at least */
 	uint64_t connections;   /* ever accepted */
-	uint64_t events;        /* sent, over all subscribers */
+	uint64_t events;        /* given to sockets, over all subscribers */
 	uint64_t documents;     /* asked of the directory or a did:web name */
 	uint64_t pending_bytes; /* waiting for sockets */
 };
@@ -77,6 +81,6 @@ struct directory_manners {
 	uint64_t latency_usec;
 	unsigned error_percent;    /* of requests answered 500 */
 	unsigned requests_per_sec; /* above it: 429 with Retry-After; 0: no limit */
-	bool down;                 /* takes no connection */
+	bool down;                 /* cuts its connections, and resets new ones at once */
 };
 void network_directory(struct network *n, const struct directory_manners *m);
