@@ -18,17 +18,17 @@ static int refuse(struct buf *json, int status, const char *error)
 
 static int put_document(const struct directory *d, const char *did, struct buf *json)
 {
-	struct identity identity;
+	struct world_identity identity;
 	uint32_t account;
 
 	if (world_find(d->world, span_str(did), &account) != 0)
 		return refuse(json, 404, "NotFound");
 	world_identity(d->world, account, &identity);
 	switch (identity.state) {
-	case IDENTITY_PRESENT:
+	case WORLD_IDENTITY_PRESENT:
 		world_document(d->world, account, json);
 		return 200;
-	case IDENTITY_TOMBSTONED:
+	case WORLD_IDENTITY_TOMBSTONED:
 		return refuse(json, 410, "Gone");
 	default:
 		return refuse(json, 404, "NotFound");

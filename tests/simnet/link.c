@@ -99,19 +99,29 @@ ssize_t link_read(struct link *k, uint8_t *ret, size_t size)
 	return r > 0 ? r : translate(k, r, &events);
 }
 
-ssize_t link_write(struct link *k, struct span bytes)
+/* One record after another: the library returns after each. */
+static ssize_t write_records(struct link *k, struct span bytes)
 {
+	size_t done = 0;
 	uint32_t events;
 	int r;
 
-	if (!k->ssl)
-		return check_plain(send(k->fd, bytes.ptr, bytes.len, MSG_NOSIGNAL));
-	forget_errors();
-	r = SSL_write(k->ssl, bytes.ptr, clamp(bytes.len));
-	if (r > 0)
-		return r;
+	do {
+		forget_errors();
+		r = SSL_write(k->ssl, bytes.ptr + done, clamp(bytes.len - done));
+		done += r > 0 ? (size_t)r : 0;
+	} while (r > 0 && done < bytes.len);
+	if (done > 0)
+		return (ssize_t)done;
 	r = translate(k, r, &events);
 	return r ? r : -EPIPE;
+}
+
+ssize_t link_write(struct link *k, struct span bytes)
+{
+	if (k->ssl)
+		return write_records(k, bytes);
+	return check_plain(send(k->fd, bytes.ptr, bytes.len, MSG_NOSIGNAL));
 }
 
 ssize_t link_write_parts(struct link *k, const struct iovec *parts, size_t count)

@@ -69,10 +69,10 @@ void methods_set_status(struct methods *m, uint32_t account, const char *status)
 static const char *status_of(const struct methods *m, uint32_t host, uint32_t account)
 {
 	size_t i = find_status(m, account);
-	struct identity identity;
+	struct world_identity identity;
 
 	world_identity(m->world, account, &identity);
-	if (identity.host != host || identity.state != IDENTITY_PRESENT)
+	if (identity.host != host || identity.state != WORLD_IDENTITY_PRESENT)
 		return MISSING;
 	return has_status(m, i, account) ? m->statuses[i].status : NULL;
 }
@@ -124,7 +124,7 @@ static int get_repo_status(const struct methods *m, uint32_t host, const struct 
 static void count_accounts(struct methods *m)
 {
 	const struct world_settings *s = world_settings(m->world);
-	struct identity identity;
+	struct world_identity identity;
 
 	if (m->accounts || s->accounts > ACCOUNTS_COUNTED)
 		return;

@@ -268,22 +268,34 @@ static void flush_subscriber(struct peer *p)
 		peer_flush(p);
 }
 
+static void flush_host(struct network *n, struct pds *h)
+{
+	if (!h->is_queued)
+		return;
+	TAILQ_REMOVE(&n->queue, h, queue);
+	h->is_queued = false;
+	n->queued_bytes -= h->queued_bytes;
+	h->queued_bytes = 0;
+	for_each(&h->peers, flush_subscriber);
+}
+
 static void on_flush(void *arg)
 {
 	struct network *n = arg;
 	struct pds *h;
 
-	while ((h = TAILQ_FIRST(&n->queue))) {
-		TAILQ_REMOVE(&n->queue, h, queue);
-		h->is_queued = false;
-		for_each(&h->peers, flush_subscriber);
-	}
-	n->queued_bytes = 0;
+	while ((h = TAILQ_FIRST(&n->queue)))
+		flush_host(n, h);
 }
 
-static void queue_flush(struct network *n, struct pds *h)
+/* Each of its subscribers has this much more to be sent. */
+static void queue_flush(struct network *n, struct pds *h, size_t bytes)
 {
-	if (h->is_queued || h->subscribers == 0)
+	if (h->subscribers == 0)
+		return;
+	n->queued_bytes += h->subscribers * bytes;
+	h->queued_bytes += h->subscribers * bytes;
+	if (h->is_queued)
 		return;
 	h->is_queued = true;
 	TAILQ_INSERT_TAIL(&n->queue, h, queue);
@@ -467,8 +479,7 @@ void network_send(struct network *n, const struct corpus_record *r)
 		FOR_EACH_SUBSCRIBER(p, h)
 		peer_put_frame(p, 0x82, r->frame, true);
 	}
-	n->queued_bytes += h->subscribers * r->frame.len;
-	queue_flush(n, h);
+	queue_flush(n, h, r->frame.len);
 }
 
 void network_send_raw(struct network *n, uint32_t host, uint8_t first_byte, struct span payload)
@@ -477,8 +488,7 @@ void network_send_raw(struct network *n, uint32_t host, uint8_t first_byte, stru
 
 	FOR_EACH_SUBSCRIBER(p, h)
 	peer_put_frame(p, first_byte, payload, false);
-	n->queued_bytes += h->subscribers * payload.len;
-	queue_flush(n, h);
+	queue_flush(n, h, payload.len);
 }
 
 void network_send_bytes(struct network *n, uint32_t host, struct span bytes)
@@ -487,8 +497,7 @@ void network_send_bytes(struct network *n, uint32_t host, struct span bytes)
 
 	FOR_EACH_SUBSCRIBER(p, h)
 	peer_put_bytes(p, bytes);
-	n->queued_bytes += h->subscribers * bytes.len;
-	queue_flush(n, h);
+	queue_flush(n, h, bytes.len);
 }
 
 void network_misbehave(struct network *n, uint32_t host, enum misbehaviour m)
@@ -517,7 +526,7 @@ void network_reset(struct network *n, uint32_t host)
 {
 	struct pds *h = pds_of(n, host);
 
-	for_each(&h->peers, flush_subscriber);
+	flush_host(n, h);
 	for_each(&h->peers, rewind_subscriber);
 	backlog_clear(&h->backlog);
 }

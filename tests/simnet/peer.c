@@ -57,6 +57,7 @@ struct peer {
 	size_t place; /* in the backlog: what is sent next */
 	struct insert *inserts, **inserts_end;
 	uint64_t insert_bytes;
+	size_t pong_bytes; /* in out */
 	uint64_t counted;  /* of it in the room's pending_bytes */
 	uint64_t skipping; /* bytes of a client's message that are yet to come */
 	TAILQ_ENTRY(peer) link_in_list;
@@ -379,7 +380,8 @@ static void take_control(struct peer *p, uint8_t opcode, struct span payload)
 			drop_insert(p);
 		p->ends = true;
 	} else if (opcode == FRAME_PING && p->pds->manner != NO_PONG) {
-		if (p->out.len < PONGS_MAX)
+		p->pong_bytes = p->out.len ? p->pong_bytes + payload.len : 0;
+		if (p->pong_bytes <= PONGS_MAX)
 			put_control(p, FIRST_PONG, payload);
 		else
 			leave(p, PHASE_GONE);

@@ -30,7 +30,8 @@ struct pds {
 	uint32_t subscribers;   /* those of them that are a WebSocket */
 	int64_t last_cursor;    /* of the last of these; -1: none */
 	uint64_t connections;   /* ever */
-	bool is_queued;         /* its subscribers have to be flushed */
+	bool is_queued;         /* its subscribers have to be flushed, */
+	uint64_t queued_bytes;  /* of this much for all of them */
 	TAILQ_ENTRY(pds) queue;
 };
 
