@@ -626,7 +626,7 @@ static uint32_t find_account(struct scene *s, uint32_t host, bool web)
 		    web == (strncmp(world_did(s->world, i, did), "did:web:", 8) == 0))
 			return i;
 	}
-	CHECK(!"no such account");
+	test_fail(__FILE__, __LINE__, "host %u has no such account", host);
 	return 0;
 }
 
