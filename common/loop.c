@@ -60,6 +60,7 @@ static void control(struct loop *l, struct loop_io *io, int op, uint32_t events)
 	int r = epoll_ctl(l->epoll_fd, op, io->fd, &e);
 
 	assert(r == 0);
+	io->events = events;
 }
 
 void loop_io_init(struct loop_io *io, void (*ready)(void *arg, uint32_t events), void *arg)
@@ -77,7 +78,8 @@ void loop_io_add(struct loop *l, struct loop_io *io, int fd, uint32_t events)
 void loop_io_change(struct loop *l, struct loop_io *io, uint32_t events)
 {
 	assert(io->fd >= 0);
-	control(l, io, EPOLL_CTL_MOD, events);
+	if (events != io->events)
+		control(l, io, EPOLL_CTL_MOD, events);
 }
 
 void loop_io_remove(struct loop *l, struct loop_io *io)

@@ -19,7 +19,8 @@ struct loop;
 struct loop_io {
 	void (*ready)(void *arg, uint32_t events); /* EPOLLIN, ... */
 	void *arg;
-	int fd; /* -1 while not added */
+	int fd;          /* -1 while not added */
+	uint32_t events; /* that are waited for */
 };
 
 struct loop_timer {
