@@ -226,14 +226,23 @@ int cbor_get(struct reader *r, struct cbor_item *ret)
 	return 0;
 }
 
-int cbor_get_type(struct reader *r, enum cbor_item_type type, struct cbor_item *ret)
+/* As cbor_get_type, but on failure ret is in any state. */
+static inline int get_type(struct reader *r, enum cbor_item_type type, struct cbor_item *ret)
 {
 	struct reader in = *r;
-	struct cbor_item item;
 
-	if (cbor_get(&in, &item) < 0 || item.type != type)
+	if (get_item(&in, ret) < 0 || ret->type != type)
 		return -EBADMSG;
 	*r = in;
+	return 0;
+}
+
+int cbor_get_type(struct reader *r, enum cbor_item_type type, struct cbor_item *ret)
+{
+	struct cbor_item item = {0};
+
+	if (get_type(r, type, &item) < 0)
+		return -EBADMSG;
 	*ret = item;
 	return 0;
 }
@@ -242,7 +251,7 @@ int cbor_get_integer(struct reader *r, int64_t *ret)
 {
 	struct cbor_item item;
 
-	if (cbor_get_type(r, CBOR_INTEGER, &item) < 0)
+	if (get_type(r, CBOR_INTEGER, &item) < 0)
 		return -EBADMSG;
 	*ret = item.integer;
 	return 0;
@@ -252,7 +261,7 @@ int cbor_get_text(struct reader *r, struct span *ret)
 {
 	struct cbor_item item;
 
-	if (cbor_get_type(r, CBOR_TEXT, &item) < 0)
+	if (get_type(r, CBOR_TEXT, &item) < 0)
 		return -EBADMSG;
 	*ret = item.bytes;
 	return 0;
@@ -262,7 +271,7 @@ int cbor_get_bytes(struct reader *r, struct span *ret)
 {
 	struct cbor_item item;
 
-	if (cbor_get_type(r, CBOR_BYTES, &item) < 0)
+	if (get_type(r, CBOR_BYTES, &item) < 0)
 		return -EBADMSG;
 	*ret = item.bytes;
 	return 0;
@@ -272,7 +281,7 @@ int cbor_get_boolean(struct reader *r, bool *ret)
 {
 	struct cbor_item item;
 
-	if (cbor_get_type(r, CBOR_BOOL, &item) < 0)
+	if (get_type(r, CBOR_BOOL, &item) < 0)
 		return -EBADMSG;
 	*ret = item.boolean;
 	return 0;

@@ -1,5 +1,4 @@
-/* SHA-256 through OpenSSL, its method fetched once and one context reused (a third of the cost of
- * fetching each time). */
+/* SHA-256 through OpenSSL. For many short messages see sha256_many.h. */
 #pragma once
 
 #include "common/bytes.h"

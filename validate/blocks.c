@@ -14,6 +14,7 @@ void blocks_init(struct blocks *b)
 
 	*b = (struct blocks){.slot_count = SLOTS_MIN, .slot_cap = SLOTS_MIN};
 	b->all = xcalloc(b->slot_cap / 2, sizeof(*b->all));
+	b->wanted = xcalloc(b->slot_cap / 2, sizeof(struct block *));
 	b->slots = xcalloc(b->slot_cap, sizeof(*b->slots));
 	n = getrandom(b->secret, sizeof(b->secret), 0);
 	assert(n == sizeof(b->secret));
@@ -22,6 +23,7 @@ void blocks_init(struct blocks *b)
 void blocks_release(struct blocks *b)
 {
 	free(b->all);
+	free(b->wanted);
 	free(b->slots);
 	*b = (struct blocks){0};
 }
@@ -55,6 +57,7 @@ static void grow(struct blocks *b)
 	if (b->slot_count > b->slot_cap) {
 		b->slot_cap = b->slot_count;
 		b->all = xrealloc(b->all, b->slot_cap / 2 * sizeof(*b->all));
+		b->wanted = xrealloc(b->wanted, b->slot_cap / 2 * sizeof(struct block *));
 		b->slots = xrealloc(b->slots, b->slot_cap * sizeof(*b->slots));
 	}
 	memset(b->slots, 0, b->slot_count * sizeof(*b->slots));
@@ -83,7 +86,7 @@ enum verdict blocks_load(struct blocks *b, struct span archive)
 
 	b->slot_count = SLOTS_MIN;
 	memset(b->slots, 0, b->slot_count * sizeof(*b->slots));
-	b->count = 0;
+	b->count = b->wanted_count = 0;
 	if (car_open(archive, &car) < 0)
 		return VERDICT_BAD_CAR;
 	b->root = car.root;
@@ -119,7 +122,32 @@ enum verdict blocks_get(const struct blocks *b, const struct cid *cid, struct bl
 	return VERDICT_ACCEPTED;
 }
 
+void blocks_want(struct blocks *b, struct block *block)
+{
+	if (block->is_hashed || block->is_wanted)
+		return;
+	block->is_wanted = true;
+	b->wanted[b->wanted_count++] = block;
+}
+
+enum verdict blocks_prove(struct blocks *b, const struct sha256_work *work)
+{
+	for (size_t i = 0; i < b->wanted_count; i++) {
+		struct block *block = b->wanted[i];
+
+		if (memcmp(work[i].digest, block->cid.digest, SHA256_SIZE) != 0)
+			return VERDICT_BLOCK_HASH;
+		block->is_hashed = true;
+		block->is_wanted = false;
+	}
+	b->wanted_count = 0;
+	return VERDICT_ACCEPTED;
+}
+
 int64_t blocks_memory_bytes(const struct blocks *b)
 {
-	return (int64_t)(b->slot_cap / 2 * sizeof(*b->all) + b->slot_cap * sizeof(*b->slots));
+	const size_t room = b->slot_cap / 2;
+
+	return (int64_t)(room * (sizeof(*b->all) + sizeof(struct block *)) +
+			 b->slot_cap * sizeof(*b->slots));
 }

@@ -1,5 +1,7 @@
 #include "validate/check.h"
 
+#include <assert.h>
+
 #include "common/limits.h"
 #include "validate/blocks.h"
 #include "validate/commit.h"
@@ -13,6 +15,7 @@ struct checker {
 	struct blocks blocks;
 	struct mst *mst;
 	struct buf unsigned_commit;
+	struct mst_op ops[LIMIT_OPS]; /* of the commit in hand */
 };
 
 struct checker *checker_new(void)
@@ -141,57 +144,71 @@ static enum verdict check_signature(struct checker *c, const struct commit *comm
 		       : VERDICT_BAD_SIGNATURE;
 }
 
-/* A record is sent with the op that wrote it. What is in it is not a relay's business. */
-static enum verdict check_record(struct checker *c, struct span value)
+/* The ops as the tree is asked about them: by path, of which there are no two the same. They come
+ * in nearly any order, but are few. */
+static void sort_ops(struct checker *c, const struct frame *f)
 {
-	struct block *block;
-	struct cid cid;
+	for (size_t i = 0; i < f->op_count; i++) {
+		const struct op *op = &f->ops[i];
+		size_t at = i;
 
-	if (cid_decode(value, &cid) < 0)
-		return VERDICT_BAD_OP;
-	block = blocks_find(&c->blocks, &cid);
-	if (block && block->data.len > LIMIT_RECORD)
-		return VERDICT_RECORD_TOO_LARGE;
-	return blocks_get(&c->blocks, &cid, &block);
-}
-
-static enum verdict check_op(struct checker *c, const struct op *op)
-{
-	struct span value;
-	enum verdict v = mst_find(c->mst, op->path, &value);
-
-	if (v != VERDICT_ACCEPTED)
-		return v;
-	if (!span_equal(value, op->cid))
-		return VERDICT_OP_MISMATCH;
-	return op->action == OP_DELETE ? VERDICT_ACCEPTED : check_record(c, op->cid);
-}
-
-static enum verdict invert_op(struct mst *m, const struct op *op)
-{
-	switch (op->action) {
-	case OP_CREATE:
-		return mst_remove(m, op->path);
-	case OP_UPDATE:
-		return mst_replace(m, op->path, op->prev);
-	default:
-		return mst_insert(m, op->path, op->prev);
+		for (; at > 0 && span_compare(c->ops[at - 1].path, op->path) > 0; at--)
+			c->ops[at] = c->ops[at - 1];
+		c->ops[at] = (struct mst_op){
+			.path = op->path,
+			.now = op->cid,
+			.before = op->prev,
+		};
 	}
 }
 
+/* NULL for a delete, and for a record that was not sent. */
+static struct block *find_record(const struct checker *c, const struct op *op)
+{
+	struct cid cid;
+
+	return cid_decode(op->cid, &cid) == 0 ? blocks_find(&c->blocks, &cid) : NULL;
+}
+
+/* A record is sent with the op that wrote it. It is hashed with the nodes of the tree, if it has a
+ * size that is worth it. */
+static void want_records(struct checker *c, const struct frame *f)
+{
+	for (size_t i = 0; i < f->op_count; i++) {
+		struct block *block = find_record(c, &f->ops[i]);
+
+		if (block && block->data.len <= LIMIT_RECORD)
+			blocks_want(&c->blocks, block);
+	}
+}
+
+/* What is in a record is not a relay's business. */
+static enum verdict check_records(const struct checker *c, const struct frame *f)
+{
+	for (size_t i = 0; i < f->op_count; i++) {
+		const struct block *block = find_record(c, &f->ops[i]);
+
+		if (f->ops[i].action == OP_DELETE)
+			continue;
+		if (!block)
+			return VERDICT_BLOCK_MISSING;
+		if (block->data.len > LIMIT_RECORD)
+			return VERDICT_RECORD_TOO_LARGE;
+		assert(block->is_hashed);
+	}
+	return VERDICT_ACCEPTED;
+}
+
 /* Undone, the ops must give the tree before: the one that prevData names, or, for a repository's
- * first commit, the empty one [sync: operation inversion]. The order of the ops does not matter. */
+ * first commit, the empty one [sync: operation inversion]. */
 static enum verdict check_inversion(struct checker *c, const struct frame *f)
 {
 	const struct cid *want = f->has_prev_data ? &f->prev_data : &mst_empty_root;
-	enum verdict v = VERDICT_ACCEPTED;
 	struct cid root;
+	enum verdict v = mst_invert(c->mst, c->ops, f->op_count, &root);
 
-	for (size_t i = 0; v == VERDICT_ACCEPTED && i < f->op_count; i++)
-		v = invert_op(c->mst, &f->ops[i]);
 	if (v != VERDICT_ACCEPTED)
 		return v;
-	mst_root(c->mst, &root);
 	return cid_equal(&root, want) ? VERDICT_ACCEPTED : VERDICT_INVERSION_FAILED;
 }
 
@@ -207,10 +224,15 @@ static bool lacks_prev(const struct frame *f)
 static enum verdict check_tree(struct checker *c, const struct frame *f, const struct cid *data,
 			       const struct check_rules *rules)
 {
-	enum verdict v = mst_load(c->mst, &c->blocks, data);
+	enum verdict v;
 
-	for (size_t i = 0; v == VERDICT_ACCEPTED && i < f->op_count; i++)
-		v = check_op(c, &f->ops[i]);
+	sort_ops(c, f);
+	want_records(c, f);
+	v = mst_load(c->mst, &c->blocks, data);
+	if (v == VERDICT_ACCEPTED)
+		v = mst_check(c->mst, c->ops, f->op_count);
+	if (v == VERDICT_ACCEPTED)
+		v = check_records(c, f);
 	if (v != VERDICT_ACCEPTED || (rules->is_legacy && lacks_prev(f)))
 		return v;
 	return check_inversion(c, f);

@@ -1,21 +1,49 @@
 #include "validate/mst.h"
 
+#include <assert.h>
+
 #include "common/limits.h"
 #include "validate/node.h"
 
-#define ENCODING_MAX                                                                               \
-	MIB(32) /* of one node: all entries that an archive can hold, and then some                \
-		 */
+/* Bytes of one node: all entries that an archive can hold, and then some. */
+#define ENCODING_MAX  MIB(32)
 #define ENCODING_KEEP KIB(64)
+
+/* A key or a stub of the loaded tree. */
+struct item {
+	struct entry *entry; /* NULL: a stub, */
+	const uint8_t *stub; /* with this digest */
+	unsigned height;
+	const struct node *node; /* of the entry */
+};
+
+/*
+ * One height of the tree that is being made: the node that the next key of this height belongs to,
+ * or the stub that stands in its place. It is open until a higher key comes.
+ */
+struct level {
+	struct node node;
+	struct entry *last;        /* of the node; NULL: it has none yet */
+	const struct node *source; /* of its first entry */
+	const uint8_t *stub;
+};
 
 struct mst {
 	struct arena arena;
 	struct buf encoding;
-	struct link root;
 	/* while loading */
-	const struct blocks *blocks;
+	struct blocks *blocks;
+	struct node *first_node, **last_node; /* all, parents first */
+	size_t node_count, entry_count;
 	struct span last_key;
 	size_t key_bytes; /* that may still come */
+	/* loaded */
+	struct cid root;
+	size_t item_count;
+	struct item *items;
+	/* while inverting */
+	unsigned top; /* levels from here on are not open */
+	struct level levels[LIMIT_MST_DEPTH + 1];
 };
 
 /* Of the block {e: [], l: null}. */
@@ -49,365 +77,388 @@ int64_t mst_memory_bytes(const struct mst *m)
 	return (int64_t)(sizeof(*m) + m->arena.bytes + m->encoding.cap);
 }
 
-/* Loading */
+/* Loading: gather decodes all nodes, prove hashes them and their keys, arrange checks how they
+ * hang together. */
 
-static enum verdict load_link(struct mst *m, struct link *link, unsigned height);
+static struct cid cid_of_stub(const uint8_t *stub)
+{
+	struct cid cid = {.codec = CID_DAG_CBOR};
+
+	memcpy(cid.digest, stub, SHA256_SIZE);
+	return cid;
+}
+
+/* The node in this block, not yet its children. */
+static enum verdict take_block(struct mst *m, struct block *block, struct node **ret)
+{
+	enum verdict v;
+
+	if (block->is_node)
+		return VERDICT_MST_BAD_NODE;
+	block->is_node = true;
+	blocks_want(m->blocks, block);
+	v = node_decode(block->data, &m->arena, &m->key_bytes, ret);
+	if (v != VERDICT_ACCEPTED)
+		return v;
+	(*ret)->digest = block->cid.digest;
+	*m->last_node = *ret;
+	m->last_node = &(*ret)->next;
+	m->node_count++;
+	m->entry_count += (*ret)->count;
+	return VERDICT_ACCEPTED;
+}
+
+/* What hangs below a link, if it is there. */
+static enum verdict gather(struct mst *m, struct link *link, unsigned depth)
+{
+	struct block *block;
+	struct node *n = NULL;
+	struct cid cid;
+	enum verdict v;
+
+	if (link_is_empty(*link))
+		return VERDICT_ACCEPTED;
+	cid = cid_of_stub(link->stub);
+	block = blocks_find(m->blocks, &cid);
+	if (!block)
+		return VERDICT_ACCEPTED;
+	if (depth > LIMIT_MST_DEPTH)
+		return VERDICT_MST_BAD_NODE;
+	v = take_block(m, block, &n);
+	if (v != VERDICT_ACCEPTED)
+		return v;
+	*link = (struct link){.node = n};
+	v = gather(m, &n->left, depth + 1);
+	for (struct entry *e = n->first; v == VERDICT_ACCEPTED && e; e = e->next)
+		v = gather(m, &e->right, depth + 1);
+	return v;
+}
+
+/* From the hashes of the keys of all nodes. All keys of a node have one height. */
+static enum verdict set_heights(struct mst *m, const struct sha256_work *work)
+{
+	for (struct node *n = m->first_node; n; n = n->next)
+		for (const struct entry *e = n->first; e; e = e->next) {
+			unsigned height = node_height_of(work++->digest);
+
+			if (e != n->first && height != n->height)
+				return VERDICT_MST_BAD_NODE;
+			n->height = height;
+		}
+	return VERDICT_ACCEPTED;
+}
+
+/* Hashes all that is to be hashed in one go. */
+static enum verdict prove(struct mst *m)
+{
+	const size_t blocks = m->blocks->wanted_count, count = blocks + m->entry_count;
+	struct sha256_work *work = arena_get(&m->arena, count * sizeof(*work));
+	struct sha256_work *next = work;
+	enum verdict v;
+
+	for (size_t i = 0; i < blocks; i++)
+		next++->message = m->blocks->wanted[i]->data;
+	for (const struct node *n = m->first_node; n; n = n->next)
+		for (const struct entry *e = n->first; e; e = e->next)
+			next++->message = e->key;
+	sha256_many(work, count);
+	v = blocks_prove(m->blocks, work);
+	return v == VERDICT_ACCEPTED ? set_heights(m, work + blocks) : v;
+}
+
+static void add_stub(struct mst *m, const uint8_t *digest, unsigned height)
+{
+	m->items[m->item_count++] = (struct item){.stub = digest, .height = height};
+}
+
+static enum verdict arrange_link(struct mst *m, struct link link, unsigned parent_height);
 
 /* In the order of the keys, so that each needs to be compared with the one before it only. */
-static enum verdict load_children(struct mst *m, struct node *n)
+static enum verdict arrange(struct mst *m, const struct node *n)
 {
-	enum verdict v = load_link(m, &n->left, n->height);
+	enum verdict v = arrange_link(m, n->left, n->height);
 
 	for (struct entry *e = n->first; v == VERDICT_ACCEPTED && e; e = e->next) {
 		if (span_compare(m->last_key, e->key) >= 0)
 			return VERDICT_MST_BAD_NODE;
 		m->last_key = e->key;
-		v = load_link(m, &e->right, n->height);
+		m->items[m->item_count++] = (struct item){
+			.entry = e, .height = n->height, .node = n};
+		v = arrange_link(m, e->right, n->height);
 	}
-	return v;
-}
-
-/* The node in this block, not yet its children. */
-static enum verdict take_block(struct mst *m, const struct cid *cid, struct node **ret)
-{
-	struct block *block;
-	enum verdict v = blocks_get(m->blocks, cid, &block);
-
-	if (v != VERDICT_ACCEPTED)
-		return v;
-	if (block->is_node)
-		return VERDICT_MST_BAD_NODE;
-	block->is_node = true;
-	v = node_decode(block->data, &m->arena, &m->key_bytes, ret);
-	if (v == VERDICT_ACCEPTED)
-		memcpy((*ret)->digest, cid->digest, SHA256_SIZE);
 	return v;
 }
 
 /* What hangs below a node of parent_height. A node without keys stands in for a height that is
  * skipped, so it must lead somewhere. The recursion is as deep as the tree is high. */
-static enum verdict load_link(struct mst *m, struct link *link, unsigned parent_height)
+static enum verdict arrange_link(struct mst *m, struct link link, unsigned parent_height)
 {
-	struct cid cid = {.codec = CID_DAG_CBOR};
-	struct node *n = NULL;
-	enum verdict v;
+	struct node *n = link.node;
 
-	if (link_is_empty(*link))
+	if (link_is_empty(link))
 		return VERDICT_ACCEPTED;
 	if (parent_height == 0)
 		return VERDICT_MST_BAD_NODE;
-	memcpy(cid.digest, link->stub, SHA256_SIZE);
-	if (!blocks_find(m->blocks, &cid))
+	if (!n) {
+		add_stub(m, link.stub, parent_height - 1);
 		return VERDICT_ACCEPTED;
-	v = take_block(m, &cid, &n);
-	if (v != VERDICT_ACCEPTED)
-		return v;
+	}
 	if (n->first ? n->height != parent_height - 1 : link_is_empty(n->left))
 		return VERDICT_MST_BAD_NODE;
 	n->height = parent_height - 1;
-	*link = (struct link){.node = n};
-	return load_children(m, n);
+	return arrange(m, n);
 }
 
 /* The root has a key, or is the empty tree. */
-static enum verdict load_root(struct mst *m, const struct cid *root)
+static enum verdict arrange_root(struct mst *m, const struct node *root)
 {
-	struct node *n = NULL;
-	enum verdict v = take_block(m, root, &n);
+	/* One stub may hang left in each node, and one right of each entry. */
+	size_t max = m->node_count + 2 * m->entry_count;
 
-	if (v != VERDICT_ACCEPTED)
-		return v;
-	if (!n->first)
-		return link_is_empty(n->left) ? VERDICT_ACCEPTED : VERDICT_MST_BAD_NODE;
-	m->root.node = n;
-	return load_children(m, n);
+	m->items = arena_get(&m->arena, max * sizeof(*m->items));
+	if (!root->first)
+		return link_is_empty(root->left) ? VERDICT_ACCEPTED : VERDICT_MST_BAD_NODE;
+	return arrange(m, root);
 }
 
-enum verdict mst_load(struct mst *m, const struct blocks *blocks, const struct cid *root)
+/* A tree of which nothing is known: no op can be checked in it. */
+static void load_stub(struct mst *m)
+{
+	m->items = arena_get(&m->arena, sizeof(*m->items));
+	add_stub(m, m->root.digest, LIMIT_MST_DEPTH);
+}
+
+static void reset(struct mst *m, struct blocks *blocks, const struct cid *root)
+{
+	arena_clear(&m->arena);
+	buf_trim(&m->encoding, ENCODING_KEEP);
+	m->blocks = blocks;
+	m->first_node = NULL;
+	m->last_node = &m->first_node;
+	m->node_count = m->entry_count = m->item_count = 0;
+	m->last_key = SPAN_EMPTY;
+	m->key_bytes = MST_KEY_BYTES;
+	m->root = *root;
+	for (size_t i = 0; i < blocks->count; i++)
+		blocks->all[i].is_node = false;
+}
+
+enum verdict mst_load(struct mst *m, struct blocks *blocks, const struct cid *root)
+{
+	struct link link = {.stub = root->digest};
+	enum verdict gathered, v;
+
+	reset(m, blocks, root);
+	gathered = gather(m, &link, 0);
+	/* What does not decode may be a block that is not what its CID says. */
+	v = prove(m);
+	if (v == VERDICT_ACCEPTED)
+		v = gathered;
+	if (v != VERDICT_ACCEPTED)
+		return v;
+	if (link.node)
+		return arrange_root(m, link.node);
+	if (!cid_equal(root, &mst_empty_root))
+		load_stub(m);
+	return VERDICT_ACCEPTED;
+}
+
+/* Checking */
+
+/* The place of the first key that is not before the path: its own, or that of the next one. */
+static size_t find_place(const struct mst *m, size_t at, struct span path, bool *ret_is_there)
+{
+	int order = 1;
+
+	while (at < m->item_count) {
+		const struct entry *e = m->items[at].entry;
+
+		order = e ? span_compare(e->key, path) : -1;
+		if (order >= 0)
+			break;
+		at++;
+	}
+	*ret_is_there = order == 0;
+	return at;
+}
+
+/* The stub between the key at this place and the one before it; NULL if there is none. */
+static const struct item *stub_before(const struct mst *m, size_t place)
+{
+	return place > 0 && !m->items[place - 1].entry ? &m->items[place - 1] : NULL;
+}
+
+static enum verdict check_op(const struct mst *m, const struct mst_op *op)
+{
+	const struct item *stub;
+
+	if (op->is_there)
+		return span_equal(m->items[op->place].entry->value, op->now) ? VERDICT_ACCEPTED
+									     : VERDICT_OP_MISMATCH;
+	stub = stub_before(m, op->place);
+	if (stub && stub->height >= node_key_height(op->path))
+		return VERDICT_BLOCK_MISSING;
+	return op->now.len == 0 ? VERDICT_ACCEPTED : VERDICT_OP_MISMATCH;
+}
+
+enum verdict mst_check(struct mst *m, struct mst_op *ops, size_t count)
+{
+	enum verdict v = VERDICT_ACCEPTED;
+	size_t at = 0;
+
+	for (size_t i = 0; v == VERDICT_ACCEPTED && i < count; i++) {
+		at = find_place(m, at, ops[i].path, &ops[i].is_there);
+		ops[i].place = at;
+		v = check_op(m, &ops[i]);
+	}
+	return v;
+}
+
+/* Inverting: the tree is made from its items, left to right. */
+
+/* Puts a subtree, or nothing, behind the level's last key. */
+static void attach(struct level *l, const uint8_t *subtree)
+{
+	struct link *slot = l->last ? &l->last->right : &l->node.left;
+
+	*slot = (struct link){.stub = subtree};
+}
+
+/* The digest of a node whose links are stubs. A node that came with the archive and is unchanged
+ * was hashed before. */
+static const uint8_t *hash_node(struct mst *m, const struct level *l)
 {
 	uint8_t *digest;
 
-	arena_clear(&m->arena);
-	buf_trim(&m->encoding, ENCODING_KEEP);
-	m->root = (struct link){0};
-	m->blocks = blocks;
-	m->last_key = SPAN_EMPTY;
-	m->key_bytes = MST_KEY_BYTES;
-	for (size_t i = 0; i < blocks->count; i++)
-		blocks->all[i].is_node = false;
-	if (blocks_find(blocks, root))
-		return load_root(m, root);
-	if (cid_equal(root, &mst_empty_root))
-		return VERDICT_ACCEPTED;
-	digest = arena_get(&m->arena, SHA256_SIZE);
-	memcpy(digest, root->digest, SHA256_SIZE);
-	m->root.stub = digest;
-	return VERDICT_ACCEPTED;
-}
-
-/* Asking */
-
-/* Where a key is, or would be, in a node. */
-struct place {
-	struct entry **at; /* the entry with the key, or the first one after it */
-	struct link *slot; /* the link left of it */
-	bool is_found;
-};
-
-static struct place find_place(struct node *n, struct span key)
-{
-	struct place p = {.at = &n->first, .slot = &n->left};
-
-	for (; *p.at; p.at = &(*p.at)->next) {
-		int order = span_compare((*p.at)->key, key);
-
-		if (order >= 0) {
-			p.is_found = order == 0;
-			break;
-		}
-		p.slot = &(*p.at)->right;
-	}
-	return p;
-}
-
-/* The entry with this path; NULL if there is none. Nodes on the way are marked as changed if
- * asked. */
-static enum verdict find_entry(struct mst *m, struct span path, bool mark, struct entry **ret)
-{
-	unsigned height = node_key_height(path);
-	const struct link *link = &m->root;
-
-	*ret = NULL;
-	while (!link_is_empty(*link)) {
-		struct place p;
-
-		if (!link->node)
-			return VERDICT_BLOCK_MISSING;
-		if (link->node->height < height)
-			break;
-		p = find_place(link->node, path);
-		link->node->is_changed |= mark;
-		if (p.is_found)
-			*ret = *p.at;
-		if (p.is_found || link->node->height == height)
-			break;
-		link = p.slot;
-	}
-	return VERDICT_ACCEPTED;
-}
-
-enum verdict mst_find(struct mst *m, struct span path, struct span *ret_value)
-{
-	struct entry *e;
-	enum verdict v = find_entry(m, path, false, &e);
-
-	if (v == VERDICT_ACCEPTED)
-		*ret_value = e ? e->value : SPAN_EMPTY;
-	return v;
-}
-
-/* Changing */
-
-enum verdict mst_replace(struct mst *m, struct span path, struct span value)
-{
-	struct entry *e;
-	enum verdict v = find_entry(m, path, true, &e);
-
-	if (v == VERDICT_ACCEPTED && !e)
-		return VERDICT_INVERSION_FAILED;
-	if (v == VERDICT_ACCEPTED)
-		e->value = value;
-	return v;
-}
-
-static struct node *new_node(struct mst *m, unsigned height, struct link left, struct entry *first)
-{
-	struct node *n = arena_get(&m->arena, sizeof(*n));
-
-	*n = (struct node){.height = height, .is_changed = true, .left = left, .first = first};
-	return n;
-}
-
-/* Nodes without keys above link, up to height. */
-static struct link lift(struct mst *m, struct link link, unsigned height)
-{
-	while (link.node && link.node->height < height)
-		link.node = new_node(m, link.node->height + 1, link, NULL);
-	return link;
-}
-
-static struct link link_unless_empty(struct node *n)
-{
-	return (struct link){.node = n->first || !link_is_empty(n->left) ? n : NULL};
-}
-
-/* What lies left and right of the key. */
-static enum verdict split(struct mst *m, struct link link, struct span key, struct link *ret_left,
-			  struct link *ret_right)
-{
-	struct link inner_left, inner_right;
-	struct node *right;
-	struct place p;
-	enum verdict v;
-
-	*ret_left = *ret_right = (struct link){0};
-	if (link_is_empty(link))
-		return VERDICT_ACCEPTED;
-	if (!link.node)
-		return VERDICT_BLOCK_MISSING;
-	p = find_place(link.node, key);
-	if (p.is_found)
-		return VERDICT_INVERSION_FAILED;
-	v = split(m, *p.slot, key, &inner_left, &inner_right);
-	if (v != VERDICT_ACCEPTED)
-		return v;
-	right = new_node(m, link.node->height, inner_right, *p.at);
-	*p.at = NULL;
-	*p.slot = inner_left;
-	link.node->is_changed = true;
-	*ret_left = link_unless_empty(link.node);
-	*ret_right = link_unless_empty(right);
-	return VERDICT_ACCEPTED;
-}
-
-static struct entry *new_entry(struct mst *m, struct span key, struct span value)
-{
-	struct entry *e = arena_get(&m->arena, sizeof(*e));
-
-	*e = (struct entry){.key = key, .value = value};
-	return e;
-}
-
-/* Below a link that leads, or would lead, to a node of link_height, which e's height does not
- * exceed. */
-static enum verdict insert_below(struct mst *m, struct link *link, unsigned link_height,
-				 struct entry *e, unsigned height)
-{
-	struct node *n = link->node;
-	struct place p;
-	enum verdict v;
-
-	if (link->stub)
-		return VERDICT_BLOCK_MISSING;
-	if (!n) {
-		n = new_node(m, height, (struct link){0}, e);
-		*link = lift(m, (struct link){.node = n}, link_height);
-		return VERDICT_ACCEPTED;
-	}
-	n->is_changed = true;
-	p = find_place(n, e->key);
-	if (p.is_found)
-		return VERDICT_INVERSION_FAILED;
-	if (n->height > height)
-		return insert_below(m, p.slot, n->height - 1, e, height);
-	e->next = *p.at;
-	v = split(m, *p.slot, e->key, p.slot, &e->right);
-	*p.at = e;
-	return v;
-}
-
-/* A root above the one there is. */
-static enum verdict insert_above(struct mst *m, struct entry *e, unsigned height)
-{
-	struct link left, right;
-	enum verdict v = split(m, m->root, e->key, &left, &right);
-
-	if (v != VERDICT_ACCEPTED)
-		return v;
-	e->right = lift(m, right, height - 1);
-	m->root.node = new_node(m, height, lift(m, left, height - 1), e);
-	return VERDICT_ACCEPTED;
-}
-
-enum verdict mst_insert(struct mst *m, struct span path, struct span value)
-{
-	struct entry *e = new_entry(m, path, value);
-	unsigned height = node_key_height(path);
-
-	if (m->root.node && m->root.node->height < height)
-		return insert_above(m, e, height);
-	return insert_below(m, &m->root, height, e, height);
-}
-
-/* Puts what lies under b at the right end of what lies under a. */
-static enum verdict merge(struct link *a, struct link b)
-{
-	struct entry **end;
-	struct link *last;
-	enum verdict v;
-
-	if (link_is_empty(b))
-		return VERDICT_ACCEPTED;
-	if (link_is_empty(*a)) {
-		*a = b;
-		return VERDICT_ACCEPTED;
-	}
-	if (!a->node || !b.node)
-		return VERDICT_BLOCK_MISSING;
-	a->node->is_changed = true;
-	last = &a->node->left;
-	for (end = &a->node->first; *end; end = &(*end)->next)
-		last = &(*end)->right;
-	v = merge(last, b.node->left);
-	*end = b.node->first;
-	return v;
-}
-
-static enum verdict remove_below(struct link *link, struct span key, unsigned height)
-{
-	struct node *n = link->node;
-	struct place p;
-	enum verdict v;
-
-	if (link->stub)
-		return VERDICT_BLOCK_MISSING;
-	if (!n || n->height < height)
-		return VERDICT_INVERSION_FAILED;
-	n->is_changed = true;
-	p = find_place(n, key);
-	if (n->height > height) {
-		v = remove_below(p.slot, key, height);
-	} else {
-		if (!p.is_found)
-			return VERDICT_INVERSION_FAILED;
-		v = merge(p.slot, (*p.at)->right);
-		*p.at = (*p.at)->next;
-	}
-	*link = link_unless_empty(n);
-	return v;
-}
-
-enum verdict mst_remove(struct mst *m, struct span path)
-{
-	return remove_below(&m->root, path, node_key_height(path));
-}
-
-/* Children first: a node's block holds their digests. */
-static void hash_node(struct mst *m, struct node *n)
-{
-	if (!n || !n->is_changed)
-		return;
-	hash_node(m, n->left.node);
-	for (struct entry *e = n->first; e; e = e->next)
-		hash_node(m, e->right.node);
 	buf_clear(&m->encoding);
-	node_encode(n, &m->encoding);
-	sha256(buf_span(&m->encoding), n->digest);
-	n->is_changed = false;
+	node_encode(&l->node, &m->encoding);
+	if (l->source && span_equal(l->source->block, buf_span(&m->encoding)))
+		return l->source->digest;
+	digest = arena_get(&m->arena, SHA256_SIZE);
+	sha256(buf_span(&m->encoding), digest);
+	return digest;
 }
 
-void mst_root(struct mst *m, struct cid *ret)
+/* Closes the levels below height, and gives what they hold as one subtree; NULL: nothing. Where a
+ * level has no keys but there is something below it, it becomes a node without keys. */
+static const uint8_t *close_below(struct mst *m, unsigned height)
 {
-	struct link root = m->root;
+	const uint8_t *subtree = NULL;
 
-	/* A root that only leads down is none. */
-	while (root.node && !root.node->first)
-		root = root.node->left;
-	*ret = mst_empty_root;
-	if (root.node) {
-		hash_node(m, root.node);
-		memcpy(ret->digest, root.node->digest, SHA256_SIZE);
-	} else if (root.stub) {
-		memcpy(ret->digest, root.stub, SHA256_SIZE);
+	for (unsigned i = 0; i < height && (subtree || i < m->top); i++) {
+		struct level *l = &m->levels[i];
+
+		if (l->stub) {
+			subtree = l->stub;
+		} else if (subtree || l->last) {
+			attach(l, subtree);
+			subtree = hash_node(m, l);
+		}
+		*l = (struct level){0};
 	}
+	return subtree;
+}
+
+static struct level *open_level(struct mst *m, unsigned height)
+{
+	if (m->top <= height)
+		m->top = height + 1;
+	return &m->levels[height];
+}
+
+/* A stub at the key's height or above would have to be split. */
+static enum verdict put_entry(struct mst *m, struct entry *e, unsigned height,
+			      const struct node *source)
+{
+	struct level *l;
+
+	for (unsigned i = height; i < m->top; i++)
+		if (m->levels[i].stub)
+			return VERDICT_BLOCK_MISSING;
+	l = open_level(m, height);
+	attach(l, close_below(m, height));
+	if (l->last)
+		l->last->next = e;
+	else
+		l->node.first = e, l->source = source;
+	l->last = e;
+	l->node.count++;
+	return VERDICT_ACCEPTED;
+}
+
+/* It would have to be merged with what is open at its height or below, or with another stub. */
+static enum verdict put_stub(struct mst *m, const uint8_t *digest, unsigned height)
+{
+	for (unsigned i = 0; i < m->top; i++)
+		if (m->levels[i].stub || (i <= height && m->levels[i].last))
+			return VERDICT_BLOCK_MISSING;
+	open_level(m, height)->stub = digest;
+	return VERDICT_ACCEPTED;
+}
+
+/* A path that is not there now and was before. The stub where it would stand, if there is one,
+ * would have to be opened, whatever its height. */
+static enum verdict put_path(struct mst *m, const struct mst_op *op)
+{
+	struct entry *e;
+
+	if (stub_before(m, op->place))
+		return VERDICT_BLOCK_MISSING;
+	e = arena_get(&m->arena, sizeof(*e));
+	*e = (struct entry){.key = op->path, .value = op->before};
+	return put_entry(m, e, node_key_height(op->path), NULL);
+}
+
+/* An item as it was before the op on it. */
+static enum verdict put_changed(struct mst *m, const struct item *item, const struct mst_op *op)
+{
+	if (op->before.len == 0)
+		return VERDICT_ACCEPTED;
+	item->entry->value = op->before;
+	item->entry->raw = SPAN_EMPTY;
+	return put_entry(m, item->entry, item->height, item->node);
+}
+
+static enum verdict put_item(struct mst *m, const struct item *item)
+{
+	return item->entry ? put_entry(m, item->entry, item->height, item->node)
+			   : put_stub(m, item->stub, item->height);
+}
+
+static enum verdict put_items(struct mst *m, const struct mst_op *ops, size_t count)
+{
+	enum verdict v = VERDICT_ACCEPTED;
+	const struct mst_op *op = ops, *end = ops + count;
+
+	for (size_t i = 0; v == VERDICT_ACCEPTED && i <= m->item_count; i++) {
+		for (; v == VERDICT_ACCEPTED && op < end && op->place == i && !op->is_there; op++)
+			if (op->before.len > 0)
+				v = put_path(m, op);
+		if (v != VERDICT_ACCEPTED || i == m->item_count)
+			break;
+		if (op < end && op->place == i)
+			v = put_changed(m, &m->items[i], op++);
+		else
+			v = put_item(m, &m->items[i]);
+	}
+	return v;
+}
+
+enum verdict mst_invert(struct mst *m, const struct mst_op *ops, size_t count, struct cid *ret_root)
+{
+	const uint8_t *root;
+	enum verdict v;
+
+	if (count == 0) {
+		*ret_root = m->root;
+		return VERDICT_ACCEPTED;
+	}
+	memset(m->levels, 0, m->top * sizeof(m->levels[0]));
+	m->top = 0;
+	v = put_items(m, ops, count);
+	if (v != VERDICT_ACCEPTED)
+		return v;
+	root = close_below(m, m->top);
+	*ret_root = root ? cid_of_stub(root) : mst_empty_root;
+	return VERDICT_ACCEPTED;
 }

@@ -1,40 +1,58 @@
 /*
  * The part of a repository's tree that a commit brings with it [repository: MST structure]: nodes
- * whose blocks are there, and stubs in place of the others. It can be asked for a path and changed;
- * undoing a commit's ops must lead to the root before it [sync: operation inversion].
+ * whose blocks are there, and stubs in place of the others. It can be held against what the ops say
+ * and be made anew without them, which must lead to the root before [sync: operation inversion].
  *
  *	mst_load(m, blocks, &data)	all nodes that are reachable and there; every rule checked
- *	mst_find, mst_insert, ...	VERDICT_BLOCK_MISSING where a stub would have to be opened
- *	mst_root(m, &cid)		of the tree as it is now
+ *	mst_check(m, ops, count)	the tree holds what each op says
+ *	mst_invert(m, ops, count, &root)	the root of the tree before the ops, once after each load
+ *
+ * A loaded tree is kept as what it is in the order of its keys: keys, and between two of them at
+ * most one stub. The ops come in the same order, so that checking them is one walk along both, and
+ * so is making the tree before them: a tree follows from its keys, whatever led to it.
+ *
+ *	item	key 0  stub  key 1  key 2  stub	...
+ *	height	  0      1     3      0      2
  *
  * Work and memory are bounded by the archive: no block is taken as a node twice (in a tree no node
- * can occur twice, since its keys cannot), and the keys may have MST_KEY_BYTES in all.
+ * can occur twice, since its keys cannot), and the keys may have MST_KEY_BYTES in all. Each node is
+ * hashed once when it is loaded and, if it has changed, once more.
  *
- * The tree borrows from the blocks, and the values and keys given to it, until it is loaded anew.
+ * The tree borrows from the blocks and the ops until it is loaded anew.
  */
 #pragma once
 
 #include "validate/blocks.h"
 
-/* Sum of the lengths of all keys: 20,000 of the longest paths. 200 ops touch far fewer. */
-#define MST_KEY_BYTES MIB(16)
+/* Sum of the lengths of all keys: 5,000 of the longest paths, and 100,000 of the usual ones. */
+#define MST_KEY_BYTES MIB(4)
 
 struct mst;
 
+/* What a commit says of one path: its value in the tree, and in the tree before. Binary CIDs;
+ * empty: the path is not there. */
+struct mst_op {
+	struct span path;
+	struct span now;
+	struct span before;
+	/* for mst.c */
+	size_t place;
+	bool is_there;
+};
+
 struct mst *mst_new(void);
 void mst_free(struct mst *m);
-/* A root that is not among the blocks is a stub; that of the empty tree need not be sent.
- * VERDICT_MST_BAD_NODE, VERDICT_BLOCK_HASH. */
-enum verdict mst_load(struct mst *m, const struct blocks *blocks,
-		      const struct cid *root) MUST_CHECK;
-/* ret_value: the binary CID; empty if the path is not in the tree. */
-enum verdict mst_find(struct mst *m, struct span path, struct span *ret_value) MUST_CHECK;
-/* VERDICT_INVERSION_FAILED if the path is there already (insert), or is not (replace, remove).
- * After a failure the tree can only be loaded anew. */
-enum verdict mst_insert(struct mst *m, struct span path, struct span value) MUST_CHECK;
-enum verdict mst_replace(struct mst *m, struct span path, struct span value) MUST_CHECK;
-enum verdict mst_remove(struct mst *m, struct span path) MUST_CHECK;
-void mst_root(struct mst *m, struct cid *ret);
+/* Hashes the wanted blocks (blocks.h), whether they are nodes or not. A root that is not among the
+ * blocks is a stub; that of the empty tree need not be sent. VERDICT_MST_BAD_NODE,
+ * VERDICT_BLOCK_HASH. */
+enum verdict mst_load(struct mst *m, struct blocks *blocks, const struct cid *root) MUST_CHECK;
+/* ops: by path, no path twice. VERDICT_OP_MISMATCH; VERDICT_BLOCK_MISSING if the answer lies in a
+ * stub. */
+enum verdict mst_check(struct mst *m, struct mst_op *ops, size_t count) MUST_CHECK;
+/* The same ops, after mst_check has accepted them. VERDICT_BLOCK_MISSING if a stub would have to be
+ * opened. The tree is used up. */
+enum verdict mst_invert(struct mst *m, const struct mst_op *ops, size_t count,
+			struct cid *ret_root) MUST_CHECK;
 int64_t mst_memory_bytes(const struct mst *m);
 
 /* The root of the tree without records. */

@@ -5,44 +5,156 @@
 #include "common/cbor.h"
 #include "common/limits.h"
 
-unsigned node_key_height(struct span key)
+/*
+ * The bytes of a node that are the same in all of them: heads of maps, their keys, and what a link
+ * has before its digest. There is one form only, so it is not parsed but compared.
+ */
+#define NODE_ENTRIES "\xa2\x61\x65" /* a map of 2, "e" */
+#define NODE_LEFT    "\x61\x6c"     /* "l" */
+#define ENTRY_SUFFIX "\xa4\x61\x6b" /* a map of 4, "k" */
+#define ENTRY_PREFIX "\x61\x70"     /* "p" */
+#define ENTRY_RIGHT  "\x61\x74"     /* "t" */
+#define ENTRY_VALUE  "\x61\x76"     /* "v" */
+#define LINK         "\xd8\x2a\x58\x25\x00\x01\x71\x12\x20"
+#define NULL_LINK    "\xf6"
+
+unsigned node_height_of(const uint8_t digest[static SHA256_SIZE])
 {
-	uint8_t digest[SHA256_SIZE];
 	unsigned height = 0;
 
-	sha256(key, digest);
 	for (size_t i = 0; i < SHA256_SIZE; i++) {
-		if (digest[i] == 0) {
-			height += 4;
-			continue;
-		}
-		return height + (unsigned)(__builtin_clz(digest[i]) - 24) / 2;
+		if (digest[i] != 0)
+			return height + (unsigned)(__builtin_clz(digest[i]) - 24) / 2;
+		height += 4;
 	}
 	return height;
 }
 
-/* The next key of a map of which nothing but this key may come next. */
-static int get_key(struct reader *r, struct cbor_map *map, const char *name)
+unsigned node_key_height(struct span key)
 {
-	struct span key;
+	uint8_t digest[SHA256_SIZE];
 
-	if (!cbor_map_more(map) || cbor_map_key(r, map, &key) < 0 || !span_is(key, name))
+	sha256(key, digest);
+	return node_height_of(digest);
+}
+
+static int get_literal(struct reader *r, struct span bytes)
+{
+	if (r->left < bytes.len || memcmp(r->ptr, bytes.ptr, bytes.len) != 0)
 		return -EBADMSG;
+	r->ptr += bytes.len;
+	r->left -= bytes.len;
 	return 0;
 }
 
-static int get_link(struct reader *r, struct link *ret)
+/* The digest of a link to a node; NULL for null. */
+static int get_link(struct reader *r, const uint8_t **ret)
 {
-	struct span binary;
-	struct cid cid;
+	struct span digest;
 
-	if (cbor_get_cid_or_null(r, &binary) < 0)
+	if (get_literal(r, SPAN_LITERAL(NULL_LINK)) == 0) {
+		*ret = NULL;
+		return 0;
+	}
+	if (get_literal(r, SPAN_LITERAL(LINK)) < 0 || reader_get_span(r, SHA256_SIZE, &digest) < 0)
 		return -EBADMSG;
-	if (binary.len > 0 && cid_decode_dag_cbor(binary, &cid) < 0)
-		return -EBADMSG;
-	ret->node = NULL;
-	ret->stub = binary.len > 0 ? binary.ptr + CID_SIZE - SHA256_SIZE : NULL;
+	*ret = digest.ptr;
 	return 0;
+}
+
+/*
+ * The whole key, from what it shares with the last one and the rest; both limits are kept. It must
+ * come after the last one, and differ from it at once where the shared prefix ends, else the prefix
+ * were not as long as it can be. So it is never empty.
+ */
+static int make_key(struct arena *a, struct span last, int64_t prefix, struct span suffix,
+		    size_t *key_bytes, struct span *ret)
+{
+	size_t shared;
+	uint8_t *bytes;
+
+	if (prefix < 0 || (uint64_t)prefix > last.len || suffix.len == 0)
+		return -EBADMSG;
+	shared = (size_t)prefix;
+	if (shared < last.len && suffix.ptr[0] <= last.ptr[shared])
+		return -EBADMSG;
+	if (shared > LIMIT_MST_KEY || suffix.len > LIMIT_MST_KEY - shared ||
+	    shared + suffix.len > *key_bytes)
+		return -EBADMSG;
+	*key_bytes -= shared + suffix.len;
+	*ret = suffix;
+	if (shared == 0)
+		return 0;
+	bytes = arena_get(a, shared + suffix.len);
+	memcpy(bytes, last.ptr, shared);
+	memcpy(bytes + shared, suffix.ptr, suffix.len);
+	*ret = span_of(bytes, shared + suffix.len);
+	return 0;
+}
+
+static int get_entry(struct reader *r, struct arena *a, const struct entry *last, size_t *key_bytes,
+		     struct entry *ret)
+{
+	const uint8_t *start = r->ptr;
+	struct cbor_item value;
+	struct span suffix;
+	int64_t prefix;
+
+	if (get_literal(r, SPAN_LITERAL(ENTRY_SUFFIX)) < 0 || cbor_get_bytes(r, &suffix) < 0 ||
+	    get_literal(r, SPAN_LITERAL(ENTRY_PREFIX)) < 0 || cbor_get_integer(r, &prefix) < 0 ||
+	    get_literal(r, SPAN_LITERAL(ENTRY_RIGHT)) < 0 || get_link(r, &ret->raw_right) < 0 ||
+	    get_literal(r, SPAN_LITERAL(ENTRY_VALUE)) < 0 ||
+	    cbor_get_type(r, CBOR_CID, &value) < 0 ||
+	    make_key(a, last ? last->key : SPAN_EMPTY, prefix, suffix, key_bytes, &ret->key) < 0)
+		return -EBADMSG;
+	ret->next = NULL;
+	ret->value = value.bytes;
+	ret->right = (struct link){.stub = ret->raw_right};
+	ret->raw = span_of(start, (size_t)(r->ptr - start));
+	ret->after = last;
+	return 0;
+}
+
+static int get_entries(struct reader *r, struct arena *a, size_t *key_bytes, struct node *n)
+{
+	struct entry **end = &n->first, *last = NULL;
+	struct cbor_item array;
+
+	if (cbor_get_type(r, CBOR_ARRAY, &array) < 0 || array.count > LIMIT_MST_ENTRIES)
+		return -EBADMSG;
+	for (n->count = 0; n->count < array.count; n->count++) {
+		struct entry *e = arena_get(a, sizeof(*e));
+
+		if (get_entry(r, a, last, key_bytes, e) < 0)
+			return -EBADMSG;
+		*end = last = e;
+		end = &e->next;
+	}
+	return 0;
+}
+
+enum verdict node_decode(struct span block, struct arena *a, size_t *key_bytes, struct node **ret)
+{
+	struct reader r = reader_of(block);
+	struct node *n = arena_get(a, sizeof(*n));
+
+	*n = (struct node){.block = block};
+	if (get_literal(&r, SPAN_LITERAL(NODE_ENTRIES)) < 0 ||
+	    get_entries(&r, a, key_bytes, n) < 0 || get_literal(&r, SPAN_LITERAL(NODE_LEFT)) < 0 ||
+	    get_link(&r, &n->left.stub) < 0 || r.left > 0)
+		return VERDICT_MST_BAD_NODE;
+	*ret = n;
+	return VERDICT_ACCEPTED;
+}
+
+static void put_link(struct buf *b, struct link link)
+{
+	if (!link.stub) {
+		buf_append(b, SPAN_LITERAL(NULL_LINK));
+		return;
+	}
+	buf_append(b, SPAN_LITERAL(LINK));
+	buf_append(b, span_of(link.stub, SHA256_SIZE));
 }
 
 static size_t shared_prefix(struct span a, struct span b)
@@ -54,138 +166,41 @@ static size_t shared_prefix(struct span a, struct span b)
 	return n;
 }
 
-/* The whole key, from what it shares with the last one and the rest; both limits are kept. */
-static int make_key(struct arena *a, struct span last, int64_t prefix, struct span suffix,
-		    size_t *key_bytes, struct span *ret)
+/* As it was decoded, with the right link of today. */
+static void copy_entry(struct buf *b, const struct entry *e)
 {
-	struct span key = suffix;
-	size_t shared;
+	size_t at = b->len;
 
-	if (prefix < 0 || (uint64_t)prefix > last.len)
-		return -EBADMSG;
-	shared = (size_t)prefix;
-	if (suffix.len > LIMIT_MST_KEY - shared || shared + suffix.len > *key_bytes)
-		return -EBADMSG;
-	*key_bytes -= shared + suffix.len;
-	if (shared > 0) {
-		uint8_t *bytes = arena_get(a, shared + suffix.len);
-
-		memcpy(bytes, last.ptr, shared);
-		if (suffix.len > 0)
-			memcpy(bytes + shared, suffix.ptr, suffix.len);
-		key = span_of(bytes, shared + suffix.len);
-	}
-	/* Ascending, so never empty; and the prefix is as long as it can be. */
-	if (span_compare(last, key) >= 0 || shared_prefix(last, key) != shared)
-		return -EBADMSG;
-	*ret = key;
-	return 0;
+	buf_append(b, e->raw);
+	if (e->right.stub && e->right.stub != e->raw_right)
+		memcpy(b->ptr + at + (e->raw_right - e->raw.ptr), e->right.stub, SHA256_SIZE);
 }
 
-static int get_entry(struct reader *r, struct arena *a, struct span last, size_t *key_bytes,
-		     struct entry *ret)
+static void put_entry(struct buf *b, const struct entry *e, const struct entry *last)
 {
-	struct cbor_map map;
-	struct cbor_item value;
-	struct span suffix;
-	int64_t prefix;
+	size_t shared = last ? shared_prefix(last->key, e->key) : 0;
 
-	*ret = (struct entry){0};
-	if (cbor_map_open(r, &map) < 0 || get_key(r, &map, "k") < 0 ||
-	    cbor_get_bytes(r, &suffix) < 0 || get_key(r, &map, "p") < 0 ||
-	    cbor_get_integer(r, &prefix) < 0 ||
-	    make_key(a, last, prefix, suffix, key_bytes, &ret->key) < 0 ||
-	    get_key(r, &map, "t") < 0 || get_link(r, &ret->right) < 0 ||
-	    get_key(r, &map, "v") < 0 || cbor_get_type(r, CBOR_CID, &value) < 0 ||
-	    cbor_map_more(&map))
-		return -EBADMSG;
-	ret->value = value.bytes;
-	return 0;
-}
-
-static int get_entries(struct reader *r, struct arena *a, size_t *key_bytes, struct node *n)
-{
-	struct entry **end = &n->first;
-	struct span last = SPAN_EMPTY;
-	struct cbor_item array;
-
-	if (cbor_get_type(r, CBOR_ARRAY, &array) < 0 || array.count > LIMIT_MST_ENTRIES)
-		return -EBADMSG;
-	for (size_t i = 0; i < array.count; i++) {
-		struct entry *e = arena_get(a, sizeof(*e));
-		unsigned height;
-
-		if (get_entry(r, a, last, key_bytes, e) < 0)
-			return -EBADMSG;
-		height = node_key_height(e->key);
-		if (i > 0 && height != n->height)
-			return -EBADMSG;
-		n->height = height;
-		last = e->key;
-		*end = e;
-		end = &e->next;
-	}
-	return 0;
-}
-
-enum verdict node_decode(struct span block, struct arena *a, size_t *key_bytes, struct node **ret)
-{
-	struct reader r = reader_of(block);
-	struct node *n = arena_get(a, sizeof(*n));
-	struct cbor_map map;
-
-	*n = (struct node){0};
-	if (cbor_map_open(&r, &map) < 0 || get_key(&r, &map, "e") < 0 ||
-	    get_entries(&r, a, key_bytes, n) < 0 || get_key(&r, &map, "l") < 0 ||
-	    get_link(&r, &n->left) < 0 || cbor_map_more(&map) || r.left > 0)
-		return VERDICT_MST_BAD_NODE;
-	*ret = n;
-	return VERDICT_ACCEPTED;
-}
-
-static void put_link(struct buf *b, struct link link)
-{
-	uint8_t binary[CID_SIZE];
-	struct cid cid = {.codec = CID_DAG_CBOR};
-
-	if (link_is_empty(link)) {
-		cbor_put_null(b);
-		return;
-	}
-	memcpy(cid.digest, link.node ? link.node->digest : link.stub, SHA256_SIZE);
-	cid_encode(&cid, binary);
-	cbor_put_cid(b, span_of(binary, sizeof(binary)));
-}
-
-static void put_entry(struct buf *b, const struct entry *e, struct span last)
-{
-	size_t shared = shared_prefix(last, e->key);
-
-	cbor_put_map(b, 4);
-	cbor_put_text(b, SPAN_LITERAL("k"));
+	buf_append(b, SPAN_LITERAL(ENTRY_SUFFIX));
 	cbor_put_bytes(b, span_of(e->key.ptr + shared, e->key.len - shared));
-	cbor_put_text(b, SPAN_LITERAL("p"));
+	buf_append(b, SPAN_LITERAL(ENTRY_PREFIX));
 	cbor_put_integer(b, (int64_t)shared);
-	cbor_put_text(b, SPAN_LITERAL("t"));
+	buf_append(b, SPAN_LITERAL(ENTRY_RIGHT));
 	put_link(b, e->right);
-	cbor_put_text(b, SPAN_LITERAL("v"));
+	buf_append(b, SPAN_LITERAL(ENTRY_VALUE));
 	cbor_put_cid(b, e->value);
 }
 
 void node_encode(const struct node *n, struct buf *b)
 {
-	struct span last = SPAN_EMPTY;
-	size_t count = 0;
+	const struct entry *e = n->first, *last = NULL;
 
-	for (const struct entry *e = n->first; e; e = e->next)
-		count++;
-	cbor_put_map(b, 2);
-	cbor_put_text(b, SPAN_LITERAL("e"));
-	cbor_put_array(b, count);
-	for (const struct entry *e = n->first; e; e = e->next) {
-		put_entry(b, e, last);
-		last = e->key;
-	}
-	cbor_put_text(b, SPAN_LITERAL("l"));
+	buf_append(b, SPAN_LITERAL(NODE_ENTRIES));
+	cbor_put_array(b, n->count);
+	for (size_t i = 0; i < n->count; i++, last = e, e = e->next)
+		if (e->raw.len > 0 && e->after == last && !e->raw_right == !e->right.stub)
+			copy_entry(b, e);
+		else
+			put_entry(b, e, last);
+	buf_append(b, SPAN_LITERAL(NODE_LEFT));
 	put_link(b, n->left);
 }

@@ -5,9 +5,10 @@
  *
  *	left  key0  right0  key1  right1 ...	a link stands between two neighbouring keys
  *
- * A link leads to a node that is in memory, or is a stub: only its digest is known, because its
- * block was not sent. Decoding takes the one canonical form and no other: encoding a decoded node
- * gives the same bytes.
+ * A link leads to a node that is in memory, or is a stub: only its digest is known. Decoding takes
+ * the one canonical form and no other: encoding a decoded node gives the same bytes. An entry
+ * remembers the bytes that it was decoded from, so that a node of which little has changed is
+ * encoded by copying.
  *
  * Nodes live in an arena and borrow from the blocks that they were decoded from.
  */
@@ -30,14 +31,21 @@ struct entry {
 	struct span key;
 	struct span value; /* a binary CID, byte for byte as it came */
 	struct link right;
+	/* as it was decoded */
+	struct span raw;           /* empty: not decoded, or the value has changed since */
+	const struct entry *after; /* the one before it, from which its prefix comes */
+	const uint8_t *raw_right;  /* in raw: the digest of its right link; NULL: null */
 };
 
 struct node {
-	unsigned height;
-	bool is_changed; /* digest does not hold any more */
-	uint8_t digest[SHA256_SIZE];
 	struct link left;
 	struct entry *first;
+	size_t count; /* of entries */
+	/* for the tree, mst.h */
+	struct node *next;
+	unsigned height;
+	const uint8_t *digest;
+	struct span block; /* empty: not decoded */
 };
 
 static inline bool link_is_empty(struct link l)
@@ -45,15 +53,16 @@ static inline bool link_is_empty(struct link l)
 	return !l.node && !l.stub;
 }
 
-/* Leading zero bits of SHA-256 of the key, in pairs. */
+/* Leading zero bits of a key's SHA-256, in pairs. */
+unsigned node_height_of(const uint8_t digest[static SHA256_SIZE]);
 unsigned node_key_height(struct span key);
 /*
- * Every link becomes a stub. The rules of a single node are checked: form, keys ascending, all of
- * one height and at most LIMIT_MST_KEY bytes, each prefix as long as it can be. The height of a
- * node without keys is left 0. key_bytes, what is left of the sum of all keys' lengths that the
- * caller allows, goes down. VERDICT_MST_BAD_NODE.
+ * Every link becomes a stub. The rules of a single node are checked, but for those on heights:
+ * form, keys ascending and of at most LIMIT_MST_KEY bytes, each prefix as long as it can be.
+ * key_bytes, what is left of the sum of all keys' lengths that the caller allows, goes down.
+ * VERDICT_MST_BAD_NODE.
  */
 enum verdict node_decode(struct span block, struct arena *a, size_t *key_bytes,
 			 struct node **ret) MUST_CHECK;
-/* Appends. The digests of nodes that are linked must hold. */
+/* Appends the block of the node's first `count` entries. All links must be stubs. */
 void node_encode(const struct node *n, struct buf *b);

@@ -77,6 +77,41 @@ TEST(a_block_that_is_not_what_its_cid_says)
 	blocks_release(&b);
 }
 
+TEST(wanted_blocks_are_proven_together)
+{
+	struct sha256_work work[3];
+	struct blocks b;
+	struct buf car;
+	struct cid cid;
+
+	blocks_init(&b);
+	buf_init(&car, KIB(4));
+	car_put_header(&car, &root);
+	for (uint64_t n = 0; n < ARRAY_SIZE(work); n++)
+		put_numbered(&car, n, &cid);
+	for (size_t bad = 0; bad <= ARRAY_SIZE(work); bad++) {
+		CHECK_INT(blocks_load(&b, buf_span(&car)), VERDICT_ACCEPTED);
+		for (size_t i = 0; i < ARRAY_SIZE(work); i++) {
+			blocks_want(&b, &b.all[i]);
+			blocks_want(&b, &b.all[0]);
+			work[i].message = b.wanted[i]->data;
+		}
+		CHECK_INT(b.wanted_count, ARRAY_SIZE(work));
+		sha256_many(work, ARRAY_SIZE(work));
+		if (bad < ARRAY_SIZE(work))
+			work[bad].digest[SHA256_SIZE - 1] ^= 1;
+		CHECK_INT(blocks_prove(&b, work),
+			  bad < ARRAY_SIZE(work) ? VERDICT_BLOCK_HASH : VERDICT_ACCEPTED);
+		for (size_t i = 0; i < ARRAY_SIZE(work); i++)
+			CHECK(b.all[i].is_hashed == (i < bad));
+	}
+	/* What is proven is not wanted again. */
+	blocks_want(&b, &b.all[1]);
+	CHECK_INT(b.wanted_count, 0);
+	buf_release(&car);
+	blocks_release(&b);
+}
+
 TEST(of_doubles_the_first_counts)
 {
 	struct block *block;

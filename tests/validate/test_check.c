@@ -1,5 +1,9 @@
 #include "validate/check.h"
 
+#ifdef HAVE_JEMALLOC
+#include <jemalloc/jemalloc.h>
+#endif
+
 #include "common/car.h"
 #include "common/cbor.h"
 #include "tests/lib/edit.h"
@@ -39,16 +43,21 @@ static void bench_close(struct bench *b)
 	buf_release(&b->bytes);
 }
 
-/* What is in bytes. */
-static enum verdict judge_bytes(struct bench *b)
+static enum verdict judge_frame(struct bench *b, struct span bytes)
 {
-	enum verdict v = frame_decode(buf_span(&b->bytes), &b->frame);
+	enum verdict v = frame_decode(bytes, &b->frame);
 
 	if (v == VERDICT_ACCEPTED)
 		v = check_fields(&b->frame, &b->rules);
 	if (v == VERDICT_ACCEPTED)
 		v = check_blocks(b->checker, &b->frame, &b->key, &b->rules, &b->facts);
 	return v;
+}
+
+/* What is in bytes. */
+static enum verdict judge_bytes(struct bench *b)
+{
+	return judge_frame(b, buf_span(&b->bytes));
 }
 
 static enum verdict judge_commit(struct bench *b, const struct repo_commit *c)
@@ -58,6 +67,18 @@ static enum verdict judge_commit(struct bench *b, const struct repo_commit *c)
 	return judge_bytes(b);
 }
 
+/* Ops are a set: a host may name them in any order. */
+static void shuffle_ops(struct repo_commit *c)
+{
+	for (size_t i = c->op_count; i > 1; i--) {
+		size_t j = test_random() % i;
+		struct repo_op op = c->ops[j];
+
+		c->ops[j] = c->ops[i - 1];
+		c->ops[i - 1] = op;
+	}
+}
+
 /* Commits what is staged. */
 static enum verdict judge_staged(struct bench *b)
 {
@@ -65,6 +86,7 @@ static enum verdict judge_staged(struct bench *b)
 	enum verdict v;
 
 	repo_commit(&b->repo, NOW, &c);
+	shuffle_ops(&c);
 	v = judge_commit(b, &c);
 	CHECK(v != VERDICT_ACCEPTED || memcmp(b->facts.rev, c.rev, TID_SIZE) == 0);
 	CHECK(v != VERDICT_ACCEPTED || memcmp(b->facts.commit, c.commit.digest, SHA256_SIZE) == 0);
@@ -117,6 +139,53 @@ TEST(every_commit_of_random_repositories_is_accepted)
 	random_commits(CURVE_K256, 150, 300, 8);
 	random_commits(CURVE_P256, 50, 2000, 60);
 	random_commits(CURVE_P256, 5, 1000, LIMIT_OPS);
+}
+
+#ifdef HAVE_JEMALLOC
+/* Bytes that this thread has allocated since it began. */
+static uint64_t allocated(void)
+{
+	uint64_t bytes = 0;
+	size_t size = sizeof(bytes);
+
+	CHECK_INT(mallctl("thread.allocated", &bytes, &size, NULL, 0), 0);
+	return bytes;
+}
+#endif
+
+/* What one event took serves the next. OpenSSL allocates for each P-256 signature, but gives all
+ * back. */
+TEST(a_thousand_commits_allocate_nothing)
+{
+#ifdef HAVE_JEMALLOC
+	enum { COMMITS = 1000 };
+	static struct buf frames[COMMITS];
+	struct repo_commit c;
+	uint64_t before = 0;
+	struct bench b;
+
+	bench_open(&b, CURVE_K256);
+	for (size_t i = 0; i < COMMITS; i++) {
+		for (unsigned j = 0; j < (i == 0 ? LIMIT_OPS : 1 + i % 4); j++)
+			stage_random(&b.repo, 1000);
+		repo_commit(&b.repo, NOW, &c);
+		buf_init(&frames[i], MIB(1));
+		frame_put_commit(&frames[i], i + 1, &c);
+		repo_commit_release(&c);
+	}
+	/* The first time, buffers grow to what these commits need. */
+	for (unsigned round = 0; round < 2; round++) {
+		before = allocated();
+		for (size_t i = 0; i < COMMITS; i++)
+			CHECK_INT(judge_frame(&b, buf_span(&frames[i])), VERDICT_ACCEPTED);
+	}
+	CHECK_INT(allocated() - before, 0);
+	for (size_t i = 0; i < COMMITS; i++)
+		buf_release(&frames[i]);
+	bench_close(&b);
+#else
+	SKIP("without jemalloc nothing counts allocations");
+#endif
 }
 
 /* Empty and not empty, with a changed and with the same tree. */

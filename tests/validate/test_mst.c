@@ -106,12 +106,49 @@ static void unload(struct loaded *l)
 	mst_free(l->mst);
 }
 
+/* Ops, in the order of their paths. */
+struct ops {
+	size_t count;
+	struct mst_op all[RECORDS_MAX];
+};
+
+/* Borrows the key. */
+static void put_op(struct ops *o, const char *key, bool is_now, bool is_before)
+{
+	size_t at = o->count++;
+
+	for (; at > 0 && span_compare(o->all[at - 1].path, span_str(key)) > 0; at--)
+		o->all[at] = o->all[at - 1];
+	o->all[at] = (struct mst_op){
+		.path = span_str(key),
+		.now = is_now ? leaf_value() : SPAN_EMPTY,
+		.before = is_before ? leaf_value() : SPAN_EMPTY,
+	};
+}
+
+static enum verdict invert(struct mst *m, struct ops *o, struct cid *ret_root)
+{
+	enum verdict v = mst_check(m, o->all, o->count);
+
+	return v == VERDICT_ACCEPTED ? mst_invert(m, o->all, o->count, ret_root) : v;
+}
+
+/* With one op only. */
+static enum verdict invert_one(struct mst *m, const char *key, bool is_now, bool is_before,
+			       struct cid *ret_root)
+{
+	static struct ops o;
+
+	o.count = 0;
+	put_op(&o, key, is_now, is_before);
+	return invert(m, &o, ret_root);
+}
+
 static bool has_root(struct mst *m, const struct cid *want)
 {
 	struct cid got;
 
-	mst_root(m, &got);
-	return cid_equal(&got, want);
+	return mst_invert(m, NULL, 0, &got) == VERDICT_ACCEPTED && cid_equal(&got, want);
 }
 
 TEST(known_roots)
@@ -129,20 +166,16 @@ TEST(known_roots)
 	char text[CID_TEXT_SIZE];
 	struct cid got;
 
-	CHECK_INT(load(&l, empty, true), VERDICT_ACCEPTED);
-	CHECK(has_root(l.mst, &mst_empty_root));
 	CHECK(cid_equal(&empty->cid, &mst_empty_root));
 	CHECK_STR(cid_format(&mst_empty_root, text),
 		  "bafyreie5737gdxlw5i64vzichcalba3z2v5n6icifvx5xytvske7mr3hpm");
 	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
-		CHECK_INT(mst_insert(l.mst, span_str(cases[i].key), leaf_value()),
-			  VERDICT_ACCEPTED);
-		mst_root(l.mst, &got);
-		CHECK_STR(cid_format(&got, text), cases[i].root);
-		CHECK_INT(mst_remove(l.mst, span_str(cases[i].key)), VERDICT_ACCEPTED);
+		CHECK_INT(load(&l, empty, true), VERDICT_ACCEPTED);
 		CHECK(has_root(l.mst, &mst_empty_root));
+		CHECK_INT(invert_one(l.mst, cases[i].key, false, true, &got), VERDICT_ACCEPTED);
+		CHECK_STR(cid_format(&got, text), cases[i].root);
+		unload(&l);
 	}
-	unload(&l);
 	tree_free(empty);
 }
 
@@ -151,73 +184,85 @@ TEST(a_root_without_its_block)
 {
 	struct tree_node *empty = tree_make(NULL, 0);
 	static struct model m;
-	struct span value;
+	struct cid root;
 	struct loaded l;
 
 	CHECK_INT(load(&l, empty, false), VERDICT_ACCEPTED);
-	CHECK_INT(mst_find(l.mst, SPAN_LITERAL("a"), &value), VERDICT_ACCEPTED);
-	CHECK_INT(value.len, 0);
 	CHECK(has_root(l.mst, &mst_empty_root));
+	CHECK_INT(invert_one(l.mst, "a", false, true, &root), VERDICT_ACCEPTED);
+	CHECK(!cid_equal(&root, &mst_empty_root));
 	unload(&l);
 	model_put(&m, "a");
 	model_make(&m);
 	CHECK_INT(load(&l, m.root, false), VERDICT_ACCEPTED);
-	CHECK_INT(mst_find(l.mst, SPAN_LITERAL("a"), &value), VERDICT_BLOCK_MISSING);
 	CHECK(has_root(l.mst, &m.root->cid));
-	CHECK_INT(mst_insert(l.mst, SPAN_LITERAL("b"), leaf_value()), VERDICT_BLOCK_MISSING);
-	CHECK_INT(mst_remove(l.mst, SPAN_LITERAL("a")), VERDICT_BLOCK_MISSING);
-	CHECK_INT(mst_replace(l.mst, SPAN_LITERAL("a"), leaf_value()), VERDICT_BLOCK_MISSING);
+	CHECK_INT(invert_one(l.mst, "b", false, true, &root), VERDICT_BLOCK_MISSING);
+	CHECK_INT(invert_one(l.mst, "a", true, false, &root), VERDICT_BLOCK_MISSING);
+	CHECK_INT(invert_one(l.mst, "a", true, true, &root), VERDICT_BLOCK_MISSING);
 	unload(&l);
 	tree_free(empty);
 	tree_free(m.root);
 }
 
-/* Every change of a whole tree leads to the tree that is made from the changed keys. */
+/* Puts the key, or takes it away; the op is what a commit would say that did the opposite. */
+static void change_key(struct model *m, struct ops *o, const char *key)
+{
+	size_t before = m->count;
+
+	for (size_t i = 0; i < o->count; i++)
+		if (span_is(o->all[i].path, key))
+			return;
+	model_remove(m, key);
+	if (m->count == before)
+		model_put(m, key);
+	put_op(o, key, m->count<before, m->count> before);
+	/* Some ops change nothing. */
+	if (m->count < before && test_random() % 8 == 0) {
+		model_put(m, key);
+		for (size_t i = 0; i < o->count; i++)
+			if (span_is(o->all[i].path, key))
+				o->all[i].before = leaf_value();
+	}
+}
+
+/* Inverting any ops in a whole tree leads to the tree that is made from the changed keys. */
 TEST(random_changes)
 {
 	static char keys[1000][32];
 	static struct model m;
+	static struct ops o;
+	struct cid root;
 	struct loaded l;
 
 	for (size_t i = 0; i < ARRAY_SIZE(keys); i++)
 		snprintf(keys[i], sizeof(keys[i]), "com.example.record/%zu", i);
-	for (unsigned round = 0; round < 12; round++) {
-		size_t paths = round < 4 ? 10 : round < 8 ? 100 : ARRAY_SIZE(keys);
+	for (unsigned round = 0; round < 300; round++) {
+		size_t paths = round < 100 ? 10 : round < 250 ? 100 : ARRAY_SIZE(keys);
+		size_t ops = 1 + test_random() % (paths / 2);
 
-		for (size_t i = 0; i < paths / 2; i++)
+		m.count = 0;
+		for (size_t i = test_random() % paths; i > 0; i--)
 			model_put(&m, keys[test_random() % paths]);
 		model_make(&m);
 		CHECK_INT(load(&l, m.root, true), VERDICT_ACCEPTED);
-		for (unsigned i = 0; i < 60; i++) {
-			const char *key = keys[test_random() % paths];
-			struct span value;
-			enum verdict v;
-
-			CHECK_INT(mst_find(l.mst, span_str(key), &value), VERDICT_ACCEPTED);
-			CHECK(value.len == 0 || span_equal(value, leaf_value()));
-			if (value.len > 0) {
-				CHECK_INT(mst_replace(l.mst, span_str(key), leaf_value()),
-					  VERDICT_ACCEPTED);
-				v = mst_remove(l.mst, span_str(key));
-				model_remove(&m, key);
-			} else {
-				v = mst_insert(l.mst, span_str(key), leaf_value());
-				model_put(&m, key);
-			}
-			CHECK_INT(v, VERDICT_ACCEPTED);
-			model_make(&m);
-			CHECK(has_root(l.mst, &m.root->cid));
-		}
+		CHECK(has_root(l.mst, &m.root->cid));
+		o.count = 0;
+		for (size_t i = 0; i < ops; i++)
+			change_key(&m, &o, keys[test_random() % paths]);
+		model_make(&m);
+		CHECK_INT(invert(l.mst, &o, &root), VERDICT_ACCEPTED);
+		CHECK(cid_equal(&root, &m.root->cid));
 		unload(&l);
-		for (size_t i = 0; i < ARRAY_SIZE(keys); i++)
-			model_remove(&m, keys[i]);
 	}
 	tree_free(m.root);
 }
 
-TEST(what_is_there_cannot_be_inserted_and_what_is_not_cannot_be_removed)
+TEST(an_op_must_say_what_is_in_the_tree)
 {
+	static const uint8_t other[CID_SIZE] = {1};
 	static struct model m;
+	struct mst_op op;
+	struct cid root;
 	struct loaded l;
 
 	for (char c = 'a'; c < 'z'; c++) {
@@ -227,17 +272,20 @@ TEST(what_is_there_cannot_be_inserted_and_what_is_not_cannot_be_removed)
 		model_put(&m, keys[c - 'a']);
 	}
 	model_make(&m);
+	CHECK_INT(load(&l, m.root, true), VERDICT_ACCEPTED);
 	for (size_t i = 0; i < m.count; i++) {
-		CHECK_INT(load(&l, m.root, true), VERDICT_ACCEPTED);
-		CHECK_INT(mst_insert(l.mst, m.records[i].path, leaf_value()),
-			  VERDICT_INVERSION_FAILED);
-		unload(&l);
+		const char *key = (const char *)m.records[i].path.ptr;
+
+		CHECK_INT(invert_one(l.mst, key, false, true, &root), VERDICT_OP_MISMATCH);
+		op = (struct mst_op){.path = m.records[i].path, .now = span_of(other, CID_SIZE)};
+		CHECK_INT(mst_check(l.mst, &op, 1), VERDICT_OP_MISMATCH);
+		op.now = leaf_value();
+		CHECK_INT(mst_check(l.mst, &op, 1), VERDICT_ACCEPTED);
 	}
-	CHECK_INT(load(&l, m.root, true), VERDICT_ACCEPTED);
-	CHECK_INT(mst_remove(l.mst, SPAN_LITERAL("aa")), VERDICT_INVERSION_FAILED);
-	unload(&l);
-	CHECK_INT(load(&l, m.root, true), VERDICT_ACCEPTED);
-	CHECK_INT(mst_replace(l.mst, SPAN_LITERAL("aa"), leaf_value()), VERDICT_INVERSION_FAILED);
+	CHECK_INT(invert_one(l.mst, "aa", true, false, &root), VERDICT_OP_MISMATCH);
+	CHECK_INT(invert_one(l.mst, "aa", true, true, &root), VERDICT_OP_MISMATCH);
+	CHECK_INT(invert_one(l.mst, "0", true, true, &root), VERDICT_OP_MISMATCH);
+	CHECK_INT(invert_one(l.mst, "zz", true, true, &root), VERDICT_OP_MISMATCH);
 	unload(&l);
 	tree_free(m.root);
 }
@@ -284,23 +332,28 @@ static void mark_proven(void *arg, struct tree_node *n)
 	p->marked += n->marked;
 }
 
-/* Undoes the fixture's changes in what the proof gives of its tree. */
-static enum verdict invert(const json_t *fixture, struct tree_node *root)
+static void put_ops(struct ops *o, const json_t *keys, bool is_now)
 {
-	const json_t *adds = json_object_get(fixture, "adds");
-	const json_t *dels = json_object_get(fixture, "dels");
-	enum verdict v;
-	struct cid want;
-	struct loaded l;
+	for (size_t i = 0; i < json_array_size(keys); i++)
+		put_op(o, json_string_value(json_array_get(keys, i)), is_now, !is_now);
+}
 
+/* Undoes the fixture's changes in what the proof gives of its tree. */
+static enum verdict invert_fixture(const json_t *fixture, struct tree_node *root)
+{
+	static struct ops o;
+	struct cid want, got;
+	struct loaded l;
+	enum verdict v;
+
+	o.count = 0;
+	put_ops(&o, json_object_get(fixture, "adds"), true);
+	put_ops(&o, json_object_get(fixture, "dels"), false);
 	json_get_cid(json_object_get(fixture, "rootBeforeCommit"), &want);
 	v = load(&l, root, false);
-	for (size_t i = 0; v == VERDICT_ACCEPTED && i < json_array_size(adds); i++)
-		v = mst_remove(l.mst, span_str(json_string_value(json_array_get(adds, i))));
-	for (size_t i = 0; v == VERDICT_ACCEPTED && i < json_array_size(dels); i++)
-		v = mst_insert(l.mst, span_str(json_string_value(json_array_get(dels, i))),
-			       leaf_value());
-	if (v == VERDICT_ACCEPTED && !has_root(l.mst, &want))
+	if (v == VERDICT_ACCEPTED)
+		v = invert(l.mst, &o, &got);
+	if (v == VERDICT_ACCEPTED && !cid_equal(&got, &want))
 		v = VERDICT_INVERSION_FAILED;
 	unload(&l);
 	return v;
@@ -324,9 +377,9 @@ static void check_proof(const json_t *fixture)
 
 		tree_walk(m.root, mark_proven, &p);
 		if (left_out == count)
-			CHECK_INT(invert(fixture, m.root), VERDICT_ACCEPTED);
+			CHECK_INT(invert_fixture(fixture, m.root), VERDICT_ACCEPTED);
 		else
-			failures += invert(fixture, m.root) == VERDICT_BLOCK_MISSING;
+			failures += invert_fixture(fixture, m.root) == VERDICT_BLOCK_MISSING;
 	}
 	/* In this one nothing but the root is needed. */
 	CHECK_INT(failures, strstr(comment, "add on edge") ? 1 : count);
@@ -406,6 +459,20 @@ TEST(a_child_is_one_lower)
 			forge_node(&f, side ? NULL : &child, &e, 1);
 			CHECK_INT(forge_load(&f), cases[i].want);
 		}
+}
+
+/* Two keys in one node, the second of this height. */
+TEST(all_keys_of_a_node_have_one_height)
+{
+	for (unsigned height = 0; height < 4; height++) {
+		struct tree_entry entries[2] = {entry(find_key("a", 1), NULL),
+						entry(find_key("b", height), NULL)};
+		struct forge f;
+
+		forge_init(&f);
+		forge_node(&f, NULL, entries, 2);
+		CHECK_INT(forge_load(&f), height == 1 ? VERDICT_ACCEPTED : VERDICT_MST_BAD_NODE);
+	}
 }
 
 TEST(keys_ascend_over_the_whole_tree)

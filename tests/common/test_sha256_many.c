@@ -1,0 +1,60 @@
+#include "common/sha256_many.h"
+
+#include "tests/test.h"
+
+#define WORK_MAX  300
+#define BYTES_MAX 6000
+
+static uint8_t bytes[BYTES_MAX];
+
+/* Messages of up to max bytes, at any place; each digest must be what sha256 says. */
+static void check_random(size_t count, size_t max)
+{
+	static struct sha256_work work[WORK_MAX];
+	uint8_t want[SHA256_SIZE];
+
+	for (size_t i = 0; i < BYTES_MAX; i++)
+		bytes[i] = (uint8_t)test_random();
+	for (size_t i = 0; i < count; i++) {
+		size_t len = test_random() % (max + 1);
+
+		work[i].message = span_of(bytes + test_random() % (BYTES_MAX - len + 1), len);
+		memset(work[i].digest, 0, SHA256_SIZE);
+	}
+	sha256_many(work, count);
+	for (size_t i = 0; i < count; i++) {
+		sha256(work[i].message, want);
+		if (memcmp(work[i].digest, want, SHA256_SIZE) != 0)
+			test_fail(__FILE__, __LINE__, "message %zu of %zu, %zu bytes", i, count,
+				  work[i].message.len);
+	}
+}
+
+TEST(none_one_and_many)
+{
+	for (size_t count = 0; count <= 20; count++)
+		check_random(count, 200);
+	for (unsigned round = 0; round < 50; round++)
+		check_random(test_random() % (WORK_MAX + 1), 400);
+}
+
+TEST(long_messages_between_short_ones)
+{
+	for (unsigned round = 0; round < 20; round++)
+		check_random(test_random() % 40, 5000);
+}
+
+/* Where the padding takes one block more, and an empty message. */
+TEST(every_length_around_the_ends_of_blocks)
+{
+	static struct sha256_work work[WORK_MAX];
+	uint8_t want[SHA256_SIZE];
+
+	for (size_t i = 0; i < WORK_MAX; i++)
+		work[i].message = i > 0 ? span_of(bytes, i) : SPAN_EMPTY;
+	sha256_many(work, WORK_MAX);
+	for (size_t i = 0; i < WORK_MAX; i++) {
+		sha256(work[i].message, want);
+		CHECK(memcmp(work[i].digest, want, SHA256_SIZE) == 0);
+	}
+}
