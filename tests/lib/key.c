@@ -3,18 +3,13 @@
 #include <assert.h>
 
 #include <openssl/bn.h>
-#include <openssl/core_names.h>
 #include <openssl/ec.h>
-#include <openssl/ecdsa.h>
-#include <openssl/evp.h>
 #include <openssl/obj_mac.h>
-#include <openssl/param_build.h>
 #include <secp256k1.h>
 
 #include "common/sha256.h"
 
-#define HALF_SIZE         32 /* r or s */
-#define DER_SIGNATURE_MAX 80
+#define HALF_SIZE 32 /* r or s */
 
 static const char k256_order[] = "fffffffffffffffffffffffffffffffebaaedce6af48a03bbfd25e8cd0364141";
 static const char p256_order[] = "ffffffff00000000ffffffffffffffffbce6faada7179e84f3b9cac2fc632551";
@@ -98,62 +93,55 @@ static void sign_k256(const struct test_key *k, const uint8_t digest[static SHA2
 	secp256k1_ecdsa_signature_serialize_compact(k256_context(), ret, &signature);
 }
 
-static EVP_PKEY *p256_private(const struct test_key *k)
+/* A number for each message and key, as RFC 6979 wants it though not made as it says: the same
+ * message has the same signature in every run. */
+static BIGNUM *p256_nonce(const struct test_key *k, const uint8_t digest[static SHA256_SIZE])
 {
-	EVP_PKEY_CTX *context = EVP_PKEY_CTX_new_from_name(NULL, "EC", NULL);
-	OSSL_PARAM_BLD *build = OSSL_PARAM_BLD_new();
-	BIGNUM *secret = BN_bin2bn(k->secret, sizeof(k->secret), NULL);
-	EVP_PKEY *key = NULL;
-	OSSL_PARAM *params;
+	uint8_t seed[2 * SHA256_SIZE], nonce[SHA256_SIZE];
 
-	OSSL_PARAM_BLD_push_utf8_string(build, OSSL_PKEY_PARAM_GROUP_NAME, "prime256v1", 0);
-	OSSL_PARAM_BLD_push_octet_string(build, OSSL_PKEY_PARAM_PUB_KEY, k->public.point,
-					 PUBLIC_KEY_SIZE);
-	OSSL_PARAM_BLD_push_BN(build, OSSL_PKEY_PARAM_PRIV_KEY, secret);
-	params = OSSL_PARAM_BLD_to_param(build);
-	EVP_PKEY_fromdata_init(context);
-	EVP_PKEY_fromdata(context, &key, EVP_PKEY_KEYPAIR, params);
-	assert(key);
-	OSSL_PARAM_free(params);
-	OSSL_PARAM_BLD_free(build);
-	BN_free(secret);
-	EVP_PKEY_CTX_free(context);
-	return key;
+	memcpy(seed, k->secret, SHA256_SIZE);
+	memcpy(seed + SHA256_SIZE, digest, SHA256_SIZE);
+	sha256(span_of(seed, sizeof(seed)), nonce);
+	return BN_bin2bn(nonce, sizeof(nonce), NULL);
 }
 
-/* OpenSSL gives DER, and either s. */
-static void p256_from_der(const uint8_t *der, size_t size, uint8_t ret[static TEST_SIGNATURE_SIZE])
-{
-	ECDSA_SIG *signature = d2i_ECDSA_SIG(NULL, &der, (long)size);
-	BIGNUM *order = order_of(CURVE_P256);
-	const BIGNUM *r, *s;
-
-	assert(signature);
-	ECDSA_SIG_get0(signature, &r, &s);
-	BN_bn2binpad(r, ret, HALF_SIZE);
-	BN_bn2binpad(s, ret + HALF_SIZE, HALF_SIZE);
-	BN_rshift1(order, order);
-	if (BN_cmp(s, order) > 0)
-		test_signature_flip(CURVE_P256, ret);
-	BN_free(order);
-	ECDSA_SIG_free(signature);
-}
-
+/* ECDSA by its definition [FIPS 186-5, section 6.4.1]: OpenSSL's own takes a random nonce. */
 static void sign_p256(const struct test_key *k, const uint8_t digest[static SHA256_SIZE],
 		      uint8_t ret[static TEST_SIGNATURE_SIZE])
 {
-	EVP_PKEY *key = p256_private(k);
-	EVP_PKEY_CTX *context = EVP_PKEY_CTX_new(key, NULL);
-	uint8_t der[DER_SIGNATURE_MAX];
-	size_t size = sizeof(der);
-	int made;
+	static EC_GROUP *group;
+	static BN_CTX *context;
+	BIGNUM *nonce = p256_nonce(k, digest), *r = BN_new(), *s = BN_new(), *half = BN_new();
+	BIGNUM *secret = BN_bin2bn(k->secret, sizeof(k->secret), NULL);
+	BIGNUM *message = BN_bin2bn(digest, SHA256_SIZE, NULL);
+	const BIGNUM *order;
+	EC_POINT *point;
+	int ok;
 
-	EVP_PKEY_sign_init(context);
-	made = EVP_PKEY_sign(context, der, &size, digest, SHA256_SIZE);
-	assert(made == 1);
-	p256_from_der(der, size, ret);
-	EVP_PKEY_CTX_free(context);
-	EVP_PKEY_free(key);
+	if (!group) {
+		group = EC_GROUP_new_by_curve_name(NID_X9_62_prime256v1);
+		context = BN_CTX_new();
+	}
+	order = EC_GROUP_get0_order(group);
+	point = EC_POINT_new(group);
+	ok = EC_POINT_mul(group, point, nonce, NULL, NULL, context) &&
+	     EC_POINT_get_affine_coordinates(group, point, r, NULL, context) &&
+	     BN_nnmod(r, r, order, context) && BN_mod_mul(s, r, secret, order, context) &&
+	     BN_mod_add(s, s, message, order, context) &&
+	     BN_mod_inverse(nonce, nonce, order, context) &&
+	     BN_mod_mul(s, s, nonce, order, context) && BN_rshift1(half, order);
+	assert(ok);
+	if (BN_cmp(s, half) > 0)
+		BN_sub(s, order, s);
+	BN_bn2binpad(r, ret, HALF_SIZE);
+	BN_bn2binpad(s, ret + HALF_SIZE, HALF_SIZE);
+	EC_POINT_free(point);
+	BN_free(nonce);
+	BN_free(r);
+	BN_free(s);
+	BN_free(half);
+	BN_free(secret);
+	BN_free(message);
 }
 
 void test_key_sign(const struct test_key *k, struct span message,

@@ -14,7 +14,8 @@ struct test_key {
 };
 
 void test_key_make(enum curve curve, const char *seed, struct test_key *ret);
-/* ECDSA over SHA-256 of the message: r and s, big-endian, s in the lower half [cryptography]. */
+/* ECDSA over SHA-256 of the message: r and s, big-endian, s in the lower half [cryptography]. The
+ * same message has the same signature. */
 void test_key_sign(const struct test_key *k, struct span message,
 		   uint8_t ret[static TEST_SIGNATURE_SIZE]);
 /* Replaces s by n - s: the other signature that the mathematics allows and the protocol does not.

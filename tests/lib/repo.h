@@ -17,7 +17,7 @@
 #include "common/syntax.h"
 #include "tests/lib/key.h"
 
-#define REPO_DID_SIZE 33 /* did:plc, with its NUL */
+#define REPO_DID_SIZE 64 /* did:plc or a short did:web, with its NUL */
 
 enum repo_action { REPO_CREATE, REPO_UPDATE, REPO_DELETE };
 
