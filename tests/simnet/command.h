@@ -9,6 +9,8 @@
 
 #define EXIT_USAGE 64
 
+/* Writes a corpus of these options. */
+int command_write(int argc, char **argv);
 /* What a corpus holds: how many of each kind and verdict, and how large. */
 int command_show(int argc, char **argv);
 /* Its records, a line each. */
@@ -17,3 +19,7 @@ int command_records(int argc, char **argv);
 /* Sets a field of either struct from "hosts=100", "plain=1", "events=200000", ...: the names are
  * those of the fields. -EINVAL. */
 int option_parse(const char *text, struct world_settings *w, struct traffic_settings *t) MUST_CHECK;
+/* All of them over what a small network is like; ends the process with EXIT_USAGE for one that is
+ * none. */
+void options_parse(char **texts, size_t count, struct world_settings *ret_w,
+		   struct traffic_settings *ret_t);

@@ -7,6 +7,7 @@ static const struct {
 	const char *name, *arguments;
 	int (*run)(int argc, char **argv);
 } commands[] = {
+	{"write", "CORPUS [NAME=VALUE ...]", command_write},
 	{"show", "CORPUS", command_show},
 	{"records", "CORPUS", command_records},
 };

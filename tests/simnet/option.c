@@ -75,3 +75,35 @@ int option_parse(const char *text, struct world_settings *w, struct traffic_sett
 	}
 	return -EINVAL;
 }
+
+static void parse_all(char **texts, size_t count, struct world_settings *w,
+		      struct traffic_settings *t)
+{
+	for (size_t i = 0; i < count; i++) {
+		if (option_parse(texts[i], w, t) == 0)
+			continue;
+		fprintf(stderr, "%s: no such option, or too large a number\n", texts[i]);
+		exit(EXIT_USAGE);
+	}
+}
+
+void options_parse(char **texts, size_t count, struct world_settings *ret_w,
+		   struct traffic_settings *ret_t)
+{
+	struct traffic_settings first = {.events = 10000};
+
+	*ret_w = (struct world_settings){
+		.seed = 1,
+		.hosts = 100,
+		.accounts = 20000,
+		.port = 2471,
+		.big_hosts = 10,
+		.p256_percent = 5,
+		.web_percent = 2,
+		.legacy_percent = 10,
+	};
+	/* The number of events decides what else is usual. */
+	parse_all(texts, count, ret_w, &first);
+	traffic_defaults(first.events, ret_t);
+	parse_all(texts, count, ret_w, ret_t);
+}
