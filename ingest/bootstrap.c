@@ -40,39 +40,48 @@ static void finish(struct bootstrap *b)
 	loop_timer_set(b->crawler->loop, &b->timer, BOOTSTRAP_INTERVAL_USEC);
 }
 
-/* The list names anything; only what somebody could ask us to crawl is taken from it. -ENOSPC: no
- * room for this one, nor for any other. */
-static int add_host(struct bootstrap *b, struct span text)
+/* The list names anything; only what somebody could ask us to crawl is taken from it. */
+static size_t find_new(const struct bootstrap *b, const struct host_list *page, struct host *ret)
 {
 	char name[LIMIT_HOST + 1];
-	struct subscription *s;
-	struct host host;
 	const char *reason;
-	int error;
+	size_t count = 0;
 
-	if (calls_parse_hostname(b->crawler, text, &host, &reason) != 0)
-		return 0;
-	if (crawler_find(b->crawler, span_str(host_format(&host, name))))
-		return 0;
-	error = crawler_add(b->crawler, &host, &s);
-	if (error)
-		return error;
-	b->added++;
-	subscription_start(s);
-	return 0;
+	for (size_t i = 0; i < page->count; i++) {
+		struct host *host = &ret[count];
+
+		if (calls_parse_hostname(b->crawler, page->hosts[i], host, &reason) == 0 &&
+		    !crawler_find(b->crawler, span_str(host_format(host, name))))
+			count++;
+	}
+	return count;
+}
+
+/* A page is one write: a disk takes milliseconds for each, and nothing else goes on meanwhile.
+ * -ENOSPC: no room for all of them. */
+static int add_hosts(struct bootstrap *b, const struct host_list *page)
+{
+	struct crawler *c = b->crawler;
+	struct host *hosts = xcalloc(page->count + 1, sizeof(*hosts));
+	size_t added = 0;
+	int error = crawler_add_all(c, hosts, find_new(b, page, hosts), &added);
+
+	b->added += added;
+	for (size_t i = c->host_count - added; i < c->host_count; i++)
+		subscription_start(c->hosts[i]);
+	free(hosts);
+	return error;
 }
 
 static void take_page(struct bootstrap *b, const struct host_list *page)
 {
-	int error = 0;
+	int error = add_hosts(b, page);
 
-	for (size_t i = 0; i < page->count && !error; i++)
-		error = add_host(b, page->hosts[i]);
 	if (error == -ENOSPC) {
 		log_warning("no room for more hosts: ingest.max_hosts are known");
 		finish(b);
 	} else if (error) {
-		try_later(b, "a host cannot be recorded");
+		try_later(b, "the hosts cannot be recorded");
 	} else if (page->cursor.len == 0 || ++b->pages >= BOOTSTRAP_PAGES_MAX) {
 		finish(b);
 	} else if (span_is(page->cursor, b->cursor) ||

@@ -11,6 +11,37 @@
 #define FIRST_BUCKETS  1024
 #define LIST_ENTRY_MAX (LIMIT_HOST + 16) /* of ingest.hosts: with a scheme */
 
+/* Writing records. */
+
+static int write_registry(struct crawler *c, bool sync)
+{
+	int error = registry_write(c->registry, sync);
+	unsigned left_out;
+
+	c->write_failed = error != 0;
+	if (error && log_limit_pass(&c->write_log, &left_out))
+		log_error("the hosts' records cannot be written: %s left_out=%u",
+			  registry_error(c->registry), left_out);
+	return error;
+}
+
+/* What failed to be written is written first, alone, so that the batch does not grow while it
+ * cannot be. */
+static int retry_write(struct crawler *c)
+{
+	return c->write_failed && write_registry(c, true) != 0 ? -EIO : 0;
+}
+
+int crawler_write(struct crawler *c, const struct registry_record *record)
+{
+	int error = retry_write(c);
+
+	if (error)
+		return error;
+	registry_put(c->registry, record);
+	return write_registry(c, true);
+}
+
 /* Hosts: the table, and what is counted of them. */
 
 static struct subscription **bucket(const struct crawler *c, uint64_t id)
@@ -80,25 +111,60 @@ void crawler_count_status(struct crawler *c, enum host_status status, int change
 	*c->status_gauges[status] += change;
 }
 
-int crawler_add(struct crawler *c, const struct host *host, struct subscription **ret)
+static void make_record(const struct crawler *c, const struct host *host, size_t place,
+			struct registry_record *ret)
 {
-	struct registry_record r = {
+	*ret = (struct registry_record){
 		.status = HOST_IDLE,
 		.epoch = registry_next_epoch(0),
-		.number = c->next_number,
+		.number = c->next_number + place,
 		.created_usec = clock_usec(),
 	};
-	int error;
+	host_format(host, ret->host);
+}
 
-	host_format(host, r.host);
-	assert(!crawler_find(c, span_str(r.host)));
-	if (c->host_count >= c->max_hosts)
-		return -ENOSPC;
-	error = crawler_write(c, &r);
-	if (error)
-		return error;
-	*ret = put_into_table(c, host, &r);
-	return 0;
+/* Of a host that is named twice the first record counts: here, and, put last, on disk. */
+static size_t put_all_into_table(struct crawler *c, const struct host *hosts,
+				 const struct registry_record *records, size_t count)
+{
+	size_t before = c->host_count;
+
+	for (size_t i = 0; i < count; i++)
+		if (!crawler_find(c, span_str(records[i].host)))
+			put_into_table(c, &hosts[i], &records[i]);
+	return c->host_count - before;
+}
+
+int crawler_add_all(struct crawler *c, const struct host *hosts, size_t count, size_t *ret_added)
+{
+	size_t room = c->max_hosts > c->host_count ? c->max_hosts - c->host_count : 0;
+	size_t fitting = count < room ? count : room;
+	struct registry_record *records = xcalloc(fitting + 1, sizeof(*records));
+	int error = retry_write(c);
+
+	for (size_t i = fitting; i-- > 0 && !error;) {
+		make_record(c, &hosts[i], i, &records[i]);
+		assert(!crawler_find(c, span_str(records[i].host)));
+		registry_put(c->registry, &records[i]);
+	}
+	if (fitting > 0 && !error)
+		error = write_registry(c, true);
+	if (!error) {
+		*ret_added = put_all_into_table(c, hosts, records, fitting);
+		error = fitting < count ? -ENOSPC : 0;
+	}
+	free(records);
+	return error;
+}
+
+int crawler_add(struct crawler *c, const struct host *host, struct subscription **ret)
+{
+	size_t added;
+	int error = crawler_add_all(c, host, 1, &added);
+
+	if (!error)
+		*ret = c->hosts[c->host_count - 1];
+	return error;
 }
 
 /* Dialling places. */
@@ -128,30 +194,6 @@ void crawler_end_dial(struct crawler *c, struct subscription *s)
 	TAILQ_REMOVE(&c->dial_queue, s, queue_link);
 	c->dials++;
 	subscription_dial(s);
-}
-
-/* Writing records. */
-
-static int write_registry(struct crawler *c, bool sync)
-{
-	int error = registry_write(c->registry, sync);
-	unsigned left_out;
-
-	c->write_failed = error != 0;
-	if (error && log_limit_pass(&c->write_log, &left_out))
-		log_error("the hosts' records cannot be written: %s left_out=%u",
-			  registry_error(c->registry), left_out);
-	return error;
-}
-
-/* What failed to be written is written first, alone, so that the batch does not grow while it
- * cannot be. */
-int crawler_write(struct crawler *c, const struct registry_record *record)
-{
-	if (c->write_failed && write_registry(c, true) != 0)
-		return -EIO;
-	registry_put(c->registry, record);
-	return write_registry(c, true);
 }
 
 static void write_changed(struct crawler *c, bool sync)

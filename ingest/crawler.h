@@ -85,6 +85,10 @@ struct subscription *crawler_find(const struct crawler *c, struct span name);
 /* Adds a host that is not known yet, durably. -ENOSPC: there are max_hosts; or what registry_write
  * says. */
 int crawler_add(struct crawler *c, const struct host *host, struct subscription **ret) MUST_CHECK;
+/* The same for many, in one write: all or none. One that is named twice is added once. Those that
+ * are new are the last ret_added of hosts. -ENOSPC: only those for which there is room are. */
+int crawler_add_all(struct crawler *c, const struct host *hosts, size_t count,
+		    size_t *ret_added) MUST_CHECK;
 
 /* For subscriptions. */
 

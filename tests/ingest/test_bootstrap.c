@@ -124,6 +124,37 @@ TEST(reads_all_pages)
 	relay_release(&y);
 }
 
+static uint64_t number_of(const struct relay *y, const char *host)
+{
+	struct subscription *s = crawler_find(&y->rig.crawler, span_str(host));
+
+	CHECK(s != NULL);
+	return s ? s->record.number : 0;
+}
+
+/* A host that a page names twice is one, with one number, also for the next process. */
+TEST(hosts_are_there_after_a_crash)
+{
+	struct relay y;
+	uint64_t numbers[2];
+
+	relay_init(&y);
+	bootstrap_init(&y.bootstrap, &y.rig.crawler, y.to_resolve);
+	y.wanted = 3;
+	wait_until(y.rig.stage.loop, is_finished, &y, "the pages");
+	numbers[0] = number_of(&y, "a.test");
+	numbers[1] = number_of(&y, "b.test");
+	CHECK(numbers[0] < numbers[1] && numbers[1] < number_of(&y, "c.test:99"));
+	rig_kill(&y.rig);
+	rig_set(&y.rig, "ingest.bootstrap=");
+	rig_start(&y.rig);
+	CHECK_INT(y.rig.crawler.host_count, 4);
+	CHECK(number_of(&y, "a.test") < number_of(&y, "c.test:99"));
+	CHECK(number_of(&y, "b.test") < number_of(&y, "c.test:99"));
+	CHECK(number_of(&y, "d.test") > number_of(&y, "c.test:99"));
+	relay_release(&y);
+}
+
 TEST(tries_again_until_it_works)
 {
 	struct relay y;
