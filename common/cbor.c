@@ -77,7 +77,7 @@ static inline bool is_continuation(uint8_t c)
 
 /* Bytes of the UTF-8 sequence at p; 0 if there is none. No overlong forms, no surrogates, nothing
  * past U+10FFFF [RFC 3629]. */
-static size_t utf8_sequence(const uint8_t *p, size_t left)
+static inline size_t utf8_sequence(const uint8_t *p, size_t left)
 {
 	uint8_t low = 0x80, high = 0xbf; /* bounds of the second byte */
 	size_t size;
@@ -103,24 +103,30 @@ static size_t utf8_sequence(const uint8_t *p, size_t left)
 	return size;
 }
 
+/* Bytes of ASCII at p, eight at a time; may stop short of the last ones. */
+static inline size_t ascii_run(const uint8_t *p, size_t left)
+{
+	uint64_t eight;
+	size_t done = 0;
+
+	for (; left - done >= sizeof(eight); done += sizeof(eight)) {
+		memcpy(&eight, p + done, sizeof(eight));
+		if ((eight & 0x8080808080808080u) != 0)
+			break;
+	}
+	return done;
+}
+
 static bool utf8_is_valid(struct span s)
 {
 	const uint8_t *p = s.ptr;
 	size_t left = s.len;
 
 	while (left > 0) {
-		uint64_t eight;
-		size_t size;
+		size_t size = p[0] < 0x80 ? ascii_run(p, left) : 0;
 
-		if (left >= sizeof(eight)) {
-			memcpy(&eight, p, sizeof(eight));
-			if ((eight & 0x8080808080808080u) == 0) {
-				p += sizeof(eight);
-				left -= sizeof(eight);
-				continue;
-			}
-		}
-		size = utf8_sequence(p, left);
+		if (size == 0)
+			size = utf8_sequence(p, left);
 		if (size == 0)
 			return false;
 		p += size;
@@ -342,11 +348,13 @@ static inline int enter_next(struct reader *r, struct level *l)
 int cbor_skip(struct reader *r, struct span *ret_raw)
 {
 	struct level levels[LIMIT_CBOR_DEPTH];
-	size_t depth = 0;
+	size_t depth = 0, items = 0;
 	struct reader in = *r;
 	struct cbor_item item;
 
 	do {
+		if (++items > LIMIT_CBOR_ITEMS)
+			return -EBADMSG;
 		if (depth > 0 && enter_next(&in, &levels[depth - 1]) < 0)
 			return -EBADMSG;
 		if (get_item(&in, &item) < 0)

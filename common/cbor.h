@@ -4,8 +4,9 @@
  * The reader takes only the deterministic form that event streams and repositories require (data
  * model specification; DRISL): definite lengths, shortest heads, tag 42 only, no floats, only
  * false, true and null, integers within int64, valid UTF-8, map keys that are text, not empty,
- * unique and in order (by length, then bytewise). Depth, container sizes, key and CID lengths are
- * bounded by limits.h. Whatever breaks a rule is -EBADMSG, and the reader stays where it was.
+ * unique and in order (by length, then bytewise). Depth, the number of items, container sizes, key
+ * and CID lengths are bounded by limits.h. Whatever breaks a rule is -EBADMSG, and the reader stays
+ * where it was.
  *
  * Spans borrow from what is read.
  */

@@ -10,9 +10,11 @@
 #define LIMIT_SYNC_BLOCKS   10000   /* bytes of #sync blocks [subscribeRepos lexicon] */
 #define LIMIT_RECORD        1048576 /* bytes of one record block: 1 MiB [data validation] */
 #define LIMIT_OPS           200     /* ops of one #commit [subscribeRepos lexicon] */
+#define LIMIT_COMMIT_OBJECT 10000   /* bytes of one commit object: no #sync could hold more */
 
 #define LIMIT_CBOR_DEPTH     32     /* nesting [data validation, recommended] */
 #define LIMIT_CBOR_CONTAINER 131072 /* entries of a container [data validation, recommended] */
+#define LIMIT_CBOR_ITEMS     262144 /* items in one, to bound the work: two full containers */
 #define LIMIT_CBOR_KEY       8192   /* bytes of one map key [data validation, recommended] */
 #define LIMIT_CBOR_CID       100    /* bytes of one CID [data validation, recommended] */
 

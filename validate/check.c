@@ -7,9 +7,6 @@
 #include "validate/commit.h"
 #include "validate/mst.h"
 
-#define UNSIGNED_MAX  LIMIT_COMMIT_BLOCKS /* bytes of a commit object */
-#define UNSIGNED_KEEP KIB(16)
-
 struct checker {
 	struct signatures *signatures;
 	struct blocks blocks;
@@ -25,7 +22,7 @@ struct checker *checker_new(void)
 	c->signatures = signatures_new();
 	blocks_init(&c->blocks);
 	c->mst = mst_new();
-	buf_init(&c->unsigned_commit, UNSIGNED_MAX);
+	buf_init(&c->unsigned_commit, LIMIT_COMMIT_OBJECT);
 	return c;
 }
 
@@ -137,7 +134,6 @@ static enum verdict open_commit(struct checker *c, const struct frame *f, struct
 static enum verdict check_signature(struct checker *c, const struct commit *commit,
 				    const struct signature_key *key)
 {
-	buf_trim(&c->unsigned_commit, UNSIGNED_KEEP);
 	commit_unsigned(commit, &c->unsigned_commit);
 	return signatures_verify(c->signatures, key, buf_span(&c->unsigned_commit), commit->sig)
 		       ? VERDICT_ACCEPTED

@@ -1,6 +1,7 @@
 #include "validate/commit.h"
 
 #include "common/cbor.h"
+#include "common/limits.h"
 #include "common/syntax.h"
 
 #define COMMIT_VERSION 3
@@ -93,7 +94,7 @@ enum verdict commit_decode(struct span block, struct commit *ret)
 	struct span key;
 	unsigned seen = 0;
 
-	if (cbor_map_open(&r, &map) < 0)
+	if (block.len > LIMIT_COMMIT_OBJECT || cbor_map_open(&r, &map) < 0)
 		return VERDICT_COMMIT_BAD_OBJECT;
 	c.field_count = map.left;
 	while (cbor_map_more(&map))

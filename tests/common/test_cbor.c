@@ -270,6 +270,29 @@ TEST(array_size_has_a_limit)
 	}
 }
 
+/* All containers count, and what is in them. */
+TEST(the_number_of_items_has_a_limit)
+{
+	struct buf b;
+
+	buf_init(&b, MIB(1));
+	for (size_t more = 0; more < 2; more++) {
+		size_t left = LIMIT_CBOR_ITEMS - 4 + more;
+
+		buf_clear(&b);
+		cbor_put_array(&b, 3);
+		for (size_t i = 0; i < 3; i++) {
+			size_t count = i < 2 ? LIMIT_CBOR_CONTAINER / 2 : left;
+
+			left -= count;
+			cbor_put_array(&b, count);
+			memset(buf_extend(&b, count), 0xf6, count);
+		}
+		CHECK_INT(cbor_check(buf_span(&b)), more ? -EBADMSG : 0);
+	}
+	buf_release(&b);
+}
+
 TEST(map_size_has_a_limit)
 {
 	struct buf b;

@@ -1,6 +1,7 @@
 #include "validate/commit.h"
 
 #include "common/cbor.h"
+#include "common/limits.h"
 #include "tests/lib/edit.h"
 #include "tests/lib/repo.h"
 #include "tests/test.h"
@@ -141,6 +142,34 @@ TEST(every_field_has_its_rule)
 	buf_release(&block);
 	buf_release(&value);
 	buf_release(&changed);
+}
+
+TEST(the_size_of_an_object_has_a_limit)
+{
+	struct buf block, longer, value;
+	size_t room;
+	struct commit c;
+
+	buf_init(&block, KIB(4));
+	buf_init(&longer, KIB(64));
+	buf_init(&value, KIB(64));
+	make_object(&block, false);
+	/* The key with its head, and the value's head. */
+	room = LIMIT_COMMIT_OBJECT - block.len - 4 - 3;
+	for (size_t more = 0; more < 2; more++) {
+		uint8_t bytes[LIMIT_COMMIT_OBJECT] = {0};
+
+		buf_clear(&value);
+		buf_clear(&longer);
+		cbor_put_bytes(&value, span_of(bytes, room + more));
+		edit_map(buf_span(&block), "zzz", buf_span(&value), &longer);
+		CHECK_INT(longer.len, LIMIT_COMMIT_OBJECT + more);
+		CHECK_INT(commit_decode(buf_span(&longer), &c),
+			  more ? VERDICT_COMMIT_BAD_OBJECT : VERDICT_ACCEPTED);
+	}
+	buf_release(&block);
+	buf_release(&longer);
+	buf_release(&value);
 }
 
 TEST(truncated_and_prolonged)
