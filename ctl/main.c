@@ -1,12 +1,13 @@
 /*
- * The `standpipe` command: runs the group in the foreground, and asks a running group how it is. It
- * trusts its configuration and the stages, reads nothing from the network, and talks to stages
- * through their control pipes only.
+ * The `standpipe` command: runs the group in the foreground, asks a running group how it is, and
+ * checks recorded frames. It trusts its configuration and the stages, reads nothing from the
+ * network, and talks to stages through their control pipes only.
  */
 #include <getopt.h>
 #include <stdlib.h>
 
 #include "common/stage.h"
+#include "ctl/check.h"
 #include "ctl/group.h"
 #include "ctl/run.h"
 #include "ctl/status.h"
@@ -20,6 +21,7 @@ static const char usage[] =
 	"  run       start the whole group in the foreground; Ctrl-C stops it in order\n"
 	"  status    each process of a running group: pid, uptime, memory, main counters\n"
 	"  config    print the configuration as it is in force, every key explained\n"
+	"  check     check recorded frames as a running relay would; see check --help\n"
 	"\n"
 	"  --check-config   check the configuration and exit\n"
 	"  --version        print the version and exit\n"
@@ -124,9 +126,14 @@ static int run_command(struct arguments *a, const char *command)
 
 int main(int argc, char **argv)
 {
-	struct arguments a = {.config = config_new()};
-	int status = read_options(&a, argc, argv);
+	struct arguments a;
+	int status;
 
+	/* It has options of its own, and needs no configuration. */
+	if (argc > 1 && strcmp(argv[1], "check") == 0)
+		return check_frames(argc - 1, argv + 1);
+	a = (struct arguments){.config = config_new()};
+	status = read_options(&a, argc, argv);
 	if (status == STAGE_GO)
 		status = read_config(&a);
 	if (status == STAGE_GO && a.check) {

@@ -3,7 +3,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
-#include <limits.h>
 #include <signal.h>
 #include <stdarg.h>
 #include <stdlib.h>
@@ -17,6 +16,7 @@
 
 #include "common/loop.h"
 #include "common/stage.h"
+#include "ctl/programs.h"
 
 #define DELAY_MIN_USEC (100 * USEC_PER_MSEC)
 #define DELAY_MAX_USEC (5 * USEC_PER_SEC)
@@ -48,7 +48,7 @@ struct run {
 	struct loop *loop;
 	const struct config *config;
 	char *const *arguments;
-	char directory[PATH_MAX + 32]; /* of the stages' programs */
+	char directory[PROGRAMS_DIR_SIZE]; /* of the stages' programs */
 	char notify_path[sizeof(((struct sockaddr_un *)NULL)->sun_path)];
 	struct loop_io notify;
 	size_t count;
@@ -125,7 +125,7 @@ static void output_ready(void *arg, uint32_t events)
 static _Noreturn void become_stage(const struct child *c, int output, pid_t parent)
 {
 	static char instance_option[] = "--instance";
-	char program[PATH_MAX + 64], instance[16];
+	char program[PROGRAMS_DIR_SIZE + 32], instance[16];
 	char *args[128];
 	size_t n = 0;
 	sigset_t none;
@@ -350,30 +350,6 @@ static int open_notify(struct run *r)
 	return 0;
 }
 
-/* The stages' programs lie beside this one (in the build folder), or in ../libexec/standpipe
- * (installed). */
-static int find_programs(struct run *r)
-{
-	static const char *const places[] = {"", "/../libexec/standpipe"};
-	char self[PATH_MAX], program[2 * PATH_MAX];
-	ssize_t n = readlink("/proc/self/exe", self, sizeof(self) - 1);
-	char *slash;
-
-	if (n < 0)
-		return -errno;
-	self[n] = '\0';
-	slash = strrchr(self, '/');
-	*slash = '\0';
-	for (size_t i = 0; i < ARRAY_SIZE(places); i++) {
-		snprintf(program, sizeof(program), "%s%s/standpipe-ingest", self, places[i]);
-		if (access(program, X_OK) == 0) {
-			snprintf(r->directory, sizeof(r->directory), "%s%s", self, places[i]);
-			return 0;
-		}
-	}
-	return -ENOENT;
-}
-
 static void stop_asked(void *arg)
 {
 	say("stopping");
@@ -404,7 +380,7 @@ int run_group(const struct group *g, const struct config *config, char *const *a
 	r->loop = loop_new();
 	r->config = config;
 	r->arguments = arguments;
-	error = find_programs(r);
+	error = programs_find(r->directory);
 	if (error) {
 		say("cannot find the stages' programs: %s", strerror(-error));
 		goto out;

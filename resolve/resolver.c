@@ -5,7 +5,7 @@
 #include <stdlib.h>
 
 #include "common/log.h"
-#include "resolve/did_document.h"
+#include "common/did_document.h"
 #include "resolve/failures.h"
 
 #define BUCKETS 16384 /* one for each fetch that may be in hand */

@@ -262,3 +262,14 @@ enum verdict check_blocks(struct checker *c, const struct frame *f, const struct
 		tell(f, &commit, &c->blocks.root, ret);
 	return v;
 }
+
+enum verdict check_unsigned_blocks(struct checker *c, const struct frame *f,
+				   const struct check_rules *rules)
+{
+	struct commit commit;
+	enum verdict v = open_commit(c, f, &commit);
+
+	if (v == VERDICT_ACCEPTED && f->kind == EVENT_COMMIT)
+		v = check_tree(c, f, &commit.data, rules);
+	return v;
+}

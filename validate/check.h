@@ -32,3 +32,7 @@ enum verdict check_fields(const struct frame *f, const struct check_rules *rules
 /* Sets what a commit says in ret (rev to prev_data), and that only if it is accepted. */
 enum verdict check_blocks(struct checker *c, const struct frame *f, const struct signature_key *key,
 			  const struct check_rules *rules, struct verified *ret) MUST_CHECK;
+/* The same but for the signature: for tools that have no key. Proves nothing about who made the
+ * event. */
+enum verdict check_unsigned_blocks(struct checker *c, const struct frame *f,
+				   const struct check_rules *rules) MUST_CHECK;

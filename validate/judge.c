@@ -52,6 +52,11 @@ const struct frame *judge_frame(const struct judge *j)
 	return &j->frame;
 }
 
+const struct check_rules *judge_rules(const struct judge *j)
+{
+	return &j->rules;
+}
+
 /* Whatever stands behind "did:" and is neither of these has no document that could be asked for. */
 static bool is_supported(struct span did)
 {

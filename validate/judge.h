@@ -46,5 +46,7 @@ void judge_free(struct judge *j);
 enum verdict judge_read(struct judge *j, const struct event *e) MUST_CHECK;
 /* The frame read last: borrows from its event until the next. */
 const struct frame *judge_frame(const struct judge *j);
+/* What it is checked by. */
+const struct check_rules *judge_rules(const struct judge *j);
 /* On the event that was read last and accepted. */
 void judge_decide(struct judge *j, const struct event *e, uint64_t now_usec, struct judgement *ret);

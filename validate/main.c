@@ -3,15 +3,23 @@
  * event is hostile until it is proven; so this process opens no file and no network connection, and
  * talks to nobody but ingest, resolve and store over their pipes. It keeps nothing: killed at any
  * time, it costs the time that its lane needs to be sent again.
+ *
+ * Asked to (replay.h), it is a tool instead, which checks files by the same code.
  */
+#include <string.h>
+
+#include "validate/replay.h"
 #include "validate/validator.h"
 
 int main(int argc, char **argv)
 {
 	struct stage stage;
 	struct validator *validator;
-	int status = stage_init(&stage, "validate", STAGE_INSTANCES, argc, argv);
+	int status;
 
+	if (argc > 1 && strcmp(argv[1], REPLAY_OPTION) == 0)
+		return replay_main(argc - 1, argv + 1);
+	status = stage_init(&stage, "validate", STAGE_INSTANCES, argc, argv);
 	if (status != STAGE_GO)
 		return status;
 	if (validator_new(&stage, &validator) < 0) {

@@ -3,7 +3,7 @@
 #include <assert.h>
 
 #include "common/syntax.h"
-#include "resolve/did_document.h"
+#include "common/did_document.h"
 
 #define DID "did:plc:ewvi7nxzyoun6zhxrhs64oiz"
 

@@ -5,7 +5,7 @@
 #include <stdlib.h>
 
 #include "common/syntax.h"
-#include "resolve/did_document.h"
+#include "common/did_document.h"
 #include "tests/test.h"
 
 static struct world_settings settings(void)

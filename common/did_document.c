@@ -1,4 +1,4 @@
-#include "resolve/did_document.h"
+#include "common/did_document.h"
 
 #include <errno.h>
 #include <jansson.h>
@@ -134,6 +134,19 @@ enum did_document_fault did_document_parse(struct span json, struct span did,
 
 	json_decref(document);
 	return fault;
+}
+
+int did_document_subject(struct span json, struct buf *out)
+{
+	json_t *document = json_loadb((const char *)json.ptr, json.len, JSON_REJECT_DUPLICATES,
+				      NULL);
+	struct span did = text_member(document, "id");
+	bool is_did = did_is_valid(did);
+
+	if (is_did)
+		buf_append(out, did);
+	json_decref(document);
+	return is_did ? 0 : -EBADMSG;
 }
 
 const char *did_document_fault_name(enum did_document_fault fault)

@@ -34,5 +34,7 @@ struct did_document {
 /* The document of this DID. ret is set when the answer is DID_DOCUMENT_OK, and untouched else. */
 enum did_document_fault did_document_parse(struct span json, struct span did,
 					   struct did_document *ret);
+/* The DID that a document says it is of. -EBADMSG if it says none. Appends. */
+int did_document_subject(struct span json, struct buf *out) MUST_CHECK;
 /* "wrong_id", ... */
 const char *did_document_fault_name(enum did_document_fault fault);

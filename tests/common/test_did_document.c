@@ -1,4 +1,4 @@
-#include "resolve/did_document.h"
+#include "common/did_document.h"
 
 #include <stdio.h>
 #include <stdlib.h>
