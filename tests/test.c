@@ -17,7 +17,8 @@ const char *__lsan_default_suppressions(void)
 
 static struct {
 	struct test *first, **last;
-	unsigned failures; /* of the test that runs */
+	const char *name;  /* of the test that runs */
+	unsigned failures; /* of its checks */
 	char skipped[256];
 	char folder[64];
 	uint64_t random;
@@ -42,6 +43,11 @@ void test_fail(const char *file, int line, const char *format, ...)
 	vprintf(format, args);
 	va_end(args);
 	putchar('\n');
+}
+
+const char *test_name(void)
+{
+	return state.name;
 }
 
 bool test_has_failed(void)
@@ -176,6 +182,7 @@ __attribute__((weak)) int main(int argc, char **argv)
 	for (struct test *t = state.first; t; t = t->next) {
 		if (!is_chosen(t->name, argc, argv))
 			continue;
+		state.name = t->name;
 		state.failures = 0;
 		state.skipped[0] = '\0';
 		t->run();

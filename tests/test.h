@@ -22,6 +22,8 @@ struct test {
 
 void test_register(struct test *t);
 void test_fail(const char *file, int line, const char *format, ...) PRINTF(3, 4);
+/* Of the test that runs: one function may be many tests. */
+const char *test_name(void);
 /* Whether a check of the test that runs has failed so far. */
 bool test_has_failed(void);
 void test_skip(const char *format, ...) PRINTF(1, 2);

@@ -131,44 +131,58 @@ int group_post(struct group_test *g, const char *path, const char *json, struct 
 	return request(g, url, json, body);
 }
 
-/* Keeps the lines of an exposition that contain labels. */
-static void keep_lines(struct buf *text, const char *labels)
+/* Appends the lines of an exposition that contain labels. */
+static void keep_lines(struct span text, const char *labels, struct buf *kept)
 {
-	struct buf kept;
 	size_t start = 0;
 
-	buf_init(&kept, LIMIT_MESSAGE);
-	for (size_t i = 0; i < text->len; i++) {
-		if (text->ptr[i] != '\n')
+	for (size_t i = 0; i < text.len; i++) {
+		if (text.ptr[i] != '\n')
 			continue;
-		if (memmem(text->ptr + start, i - start, labels, strlen(labels)))
-			buf_append(&kept, span_of(text->ptr + start, i + 1 - start));
+		if (memmem(text.ptr + start, i - start, labels, strlen(labels)))
+			buf_append(kept, span_of(text.ptr + start, i + 1 - start));
 		start = i + 1;
 	}
-	buf_release(text);
-	*text = kept;
+}
+
+void group_metrics(struct group_test *g, const char *member, struct buf *ret)
+{
+	const struct member *m = find_member(g, member);
+	char url[64];
+
+	buf_clear(ret);
+	if (!m) {
+		test_fail(__FILE__, __LINE__, "there is no %s", member);
+		return;
+	}
+	snprintf(url, sizeof(url), "http://127.0.0.1:%u/metrics", m->metrics_port);
+	if (request(g, url, NULL, ret) != 200)
+		buf_clear(ret);
+}
+
+int64_t group_metric_in(struct span metrics, const char *name, const char *labels)
+{
+	double sum = -1;
+	struct buf kept;
+
+	buf_init(&kept, LIMIT_MESSAGE);
+	keep_lines(metrics, labels, &kept);
+	if (exposition_sum(buf_span(&kept), name, &sum) != 0)
+		sum = -1;
+	buf_release(&kept);
+	return (int64_t)sum;
 }
 
 int64_t group_metric(struct group_test *g, const char *member, const char *name, const char *labels)
 {
-	const struct member *m = find_member(g, member);
 	struct buf text;
-	char url[64];
-	double sum = -1;
+	int64_t sum;
 
 	buf_init(&text, LIMIT_MESSAGE);
-	if (!m) {
-		test_fail(__FILE__, __LINE__, "there is no %s", member);
-		return -1;
-	}
-	snprintf(url, sizeof(url), "http://127.0.0.1:%u/metrics", m->metrics_port);
-	if (request(g, url, NULL, &text) == 200) {
-		keep_lines(&text, labels);
-		if (exposition_sum(buf_span(&text), name, &sum) != 0)
-			sum = -1;
-	}
+	group_metrics(g, member, &text);
+	sum = group_metric_in(buf_span(&text), name, labels);
 	buf_release(&text);
-	return (int64_t)sum;
+	return sum;
 }
 
 /* A loop of short waits, each ended by its own request: what is asked through the loop cannot be

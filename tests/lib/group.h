@@ -41,6 +41,10 @@ void group_crash(struct group_test *g);
  * nobody answers. */
 int64_t group_metric(struct group_test *g, const char *member, const char *name,
 		     const char *labels);
+/* The same of many metrics at one time: all that a member says of itself (ret: emptied, and filled;
+ * it stays empty if nobody answers), and one of them. */
+void group_metrics(struct group_test *g, const char *member, struct buf *ret);
+int64_t group_metric_in(struct span metrics, const char *name, const char *labels);
 /* Waits until it is at least wanted, for twice WAIT_USEC; false (and a failed check) if it does not
  * get there. */
 bool group_wait_metric(struct group_test *g, const char *member, const char *name,

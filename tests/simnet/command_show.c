@@ -96,7 +96,8 @@ int command_show(int argc, char **argv)
 
 static void print_record(const struct corpus_record *r)
 {
-	static const char *const states[] = {"present", "missing", "tombstoned"};
+	static const char *const states[] = {"present", "missing", "tombstoned", "without a key",
+					     "without a PDS"};
 
 	if (r->type == CORPUS_BARRIER)
 		printf("barrier\n");

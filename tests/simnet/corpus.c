@@ -105,7 +105,7 @@ static int record_decode(struct reader *r, struct corpus_record *ret)
 	    reader_get_u32(r, &size) < 0 || reader_get_span(r, size, &c.frame) < 0)
 		return -EBADMSG;
 	if (type < CORPUS_EVENT || type > CORPUS_IDENTITY || kind > CORPUS_ACCOUNT ||
-	    state > WORLD_IDENTITY_TOMBSTONED || verdict >= VERDICT_MAX || loses_handle > 1 ||
+	    state >= WORLD_IDENTITY_STATES || verdict >= VERDICT_MAX || loses_handle > 1 ||
 	    seq_size > size || c.seq_offset > size - seq_size)
 		return -EBADMSG;
 	c.type = type;

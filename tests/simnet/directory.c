@@ -26,6 +26,8 @@ static int put_document(const struct directory *d, const char *did, struct buf *
 	world_identity(d->world, account, &identity);
 	switch (identity.state) {
 	case WORLD_IDENTITY_PRESENT:
+	case WORLD_IDENTITY_NO_KEY:
+	case WORLD_IDENTITY_NO_PDS:
 		world_document(d->world, account, json);
 		return 200;
 	case WORLD_IDENTITY_TOMBSTONED:

@@ -457,12 +457,17 @@ void world_document(const struct world *w, uint32_t account, struct buf *b)
 		   "{\"@context\":[\"https://www.w3.org/ns/did/v1\"],\"id\":\"%s\","
 		   "\"alsoKnownAs\":[\"at://%s\"],\"verificationMethod\":[",
 		   did, handle);
-	if (is_among(w, PURPOSE_LEGACY, account, w->settings.legacy_percent))
-		put_legacy_method(did, &key.public, b);
-	else
-		put_method(did, &key.public, b);
-	buf_printf(b,
-		   "],\"service\":[{\"id\":\"#atproto_pds\",\"type\":\"AtprotoPersonalDataServer\","
-		   "\"serviceEndpoint\":\"%s://%s\"}]}",
-		   w->settings.plain ? "http" : "https", host);
+	if (identity.state != WORLD_IDENTITY_NO_KEY) {
+		if (is_among(w, PURPOSE_LEGACY, account, w->settings.legacy_percent))
+			put_legacy_method(did, &key.public, b);
+		else
+			put_method(did, &key.public, b);
+	}
+	buf_append_str(b, "],\"service\":[");
+	if (identity.state != WORLD_IDENTITY_NO_PDS)
+		buf_printf(b,
+			   "{\"id\":\"#atproto_pds\",\"type\":\"AtprotoPersonalDataServer\","
+			   "\"serviceEndpoint\":\"%s://%s\"}",
+			   w->settings.plain ? "http" : "https", host);
+	buf_append_str(b, "]}");
 }

@@ -60,7 +60,10 @@ enum world_identity_state {
 	WORLD_IDENTITY_PRESENT,
 	WORLD_IDENTITY_MISSING,    /* 404 */
 	WORLD_IDENTITY_TOMBSTONED, /* 410 */
+	WORLD_IDENTITY_NO_KEY,     /* a document without a key, */
+	WORLD_IDENTITY_NO_PDS,     /* or without a PDS */
 };
+#define WORLD_IDENTITY_STATES (WORLD_IDENTITY_NO_PDS + 1)
 
 /* What the account's DID document says now. */
 struct world_identity {
@@ -76,5 +79,5 @@ void world_change(struct world *w, uint32_t account, const struct world_identity
 /* The curve is the account's, the same for all its keys. */
 enum curve world_curve(const struct world *w, uint32_t account);
 void world_key(const struct world *w, uint32_t account, uint32_t key, struct test_key *ret);
-/* The DID document as JSON, for an identity that is present. Appends. */
+/* The DID document as JSON, for an identity that has one. Appends. */
 void world_document(const struct world *w, uint32_t account, struct buf *b);

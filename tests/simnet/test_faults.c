@@ -1,0 +1,382 @@
+/*
+ * Every named fault against a running relay: the verdict, the counter, what becomes of the
+ * connection, that the host is heard again afterwards, and that its neighbours lose nothing.
+ *
+ * There is one relay for all faults, and one host for each: what a fault leaves behind is still
+ * there when the next ones come. A test is called as its fault.
+ */
+#include <arpa/inet.h>
+#include <stdlib.h>
+
+#include "tests/lib/group.h"
+#include "tests/simnet/fault.h"
+#include "tests/simnet/reader.h"
+#include "tests/test.h"
+
+#define NEIGHBOURS       2
+#define EVENTS           3 /* of each neighbour, before a fault, with it, and after it */
+#define BACKOFF_MIN_USEC (20 * USEC_PER_MSEC)
+
+struct neighbour {
+	struct fault_scene scene;
+	unsigned sent, seen;
+};
+
+/* What all tests stand in. */
+static struct {
+	bool is_open;
+	struct loop *loop;
+	struct world *world;
+	struct network *network;
+	struct judge *judge;
+	struct group_test *group;
+	struct stream_reader *reader;
+	struct judge_reader *judged;
+	bool reader_ended;
+	struct neighbour neighbours[NEIGHBOURS];
+	struct fault_scene *scenes; /* one for each fault */
+} all;
+
+/* Opening and closing. */
+
+static void on_frame(void *arg, struct span frame)
+{
+	(void)arg;
+	judge_received(all.judged, frame);
+	for (size_t i = 0; i < NEIGHBOURS; i++)
+		all.neighbours[i].seen += test_contains(frame, all.neighbours[i].scene.repo.did);
+}
+
+static void on_closed(void *arg)
+{
+	(void)arg;
+	all.reader_ended = true;
+}
+
+static bool is_subscribed(void *arg)
+{
+	struct network_counts counts;
+
+	(void)arg;
+	network_counts(all.network, &counts);
+	return counts.subscribed == world_settings(all.world)->hosts &&
+	       stream_reader_is_open(all.reader);
+}
+
+static uint32_t host_of(size_t fault)
+{
+	return NEIGHBOURS + (uint32_t)fault;
+}
+
+static void init_scene(struct fault_scene *s, uint32_t host)
+{
+	uint32_t hosts = world_settings(all.world)->hosts;
+
+	/* Accounts are dealt out to the hosts in turn. */
+	fault_scene_init(s, all.network, all.world, all.judge, host, host, hosts + host);
+}
+
+static void open_network(void)
+{
+	const struct world_settings settings = {
+		.seed = test_random(),
+		.hosts = host_of(fault_count),
+		.accounts = 2 * host_of(fault_count),
+		.port = free_port(),
+		.p256_percent = 40,
+		.legacy_percent = 20,
+	};
+
+	all.loop = loop_new();
+	all.world = world_new(&settings);
+	all.network = network_new(all.loop, all.world);
+	all.judge = judge_open();
+	for (size_t i = 0; i < NEIGHBOURS; i++)
+		init_scene(&all.neighbours[i].scene, (uint32_t)i);
+	all.scenes = xcalloc(fault_count, sizeof(*all.scenes));
+	for (size_t i = 0; i < fault_count; i++) {
+		init_scene(&all.scenes[i], host_of(i));
+		all.scenes[i].neighbour = &all.neighbours[i % NEIGHBOURS].scene;
+	}
+}
+
+static void open_relay(void)
+{
+	const struct reader_handler handler = {on_frame, on_closed, NULL};
+	struct sockaddr_in address = {.sin_family = AF_INET,
+				      .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+	char bootstrap[LIMIT_HOST + 64], name[LIMIT_HOST + 1];
+	const char *settings[32] = {
+		bootstrap,
+		"ingest.backoff_min=20ms",
+		"ingest.backoff_max=2s",
+		"ingest.connect_timeout=2s",
+		"ingest.ping_interval=500ms",
+		"ingest.read_timeout=3s",
+	};
+	const char *const *more = network_relay_settings(all.network, test_folder());
+
+	snprintf(bootstrap, sizeof(bootstrap), "ingest.bootstrap=https://%s",
+		 world_host_name(all.world, 0, name));
+	for (size_t i = 6; *more; i++)
+		settings[i] = *more++;
+	all.group = group_new(all.loop, settings);
+	group_start(all.group);
+	address.sin_port = htons(group_port(all.group));
+	all.judged = judge_reader_new(all.judge, "the reader");
+	all.reader = stream_reader_new(all.loop, (struct sockaddr *)&address, 0, &handler);
+}
+
+static void close_all(void)
+{
+	if (!all.is_open)
+		return;
+	stream_reader_free(all.reader);
+	group_free(all.group);
+	judge_reader_free(all.judged);
+	judge_close(all.judge);
+	network_free(all.network);
+	for (size_t i = 0; i < NEIGHBOURS; i++)
+		fault_scene_release(&all.neighbours[i].scene);
+	for (size_t i = 0; i < fault_count; i++)
+		fault_scene_release(&all.scenes[i]);
+	free(all.scenes);
+	world_free(all.world);
+	loop_free(all.loop);
+	memset(&all, 0, sizeof(all));
+}
+
+static void open_all(void)
+{
+	if (all.is_open)
+		return;
+	open_network();
+	open_relay();
+	all.is_open = true;
+	wait_until(all.loop, is_subscribed, NULL, "every host has its subscriber");
+}
+
+/* Neighbours. */
+
+static void let_neighbours_speak(void)
+{
+	for (size_t i = 0; i < EVENTS * NEIGHBOURS; i++) {
+		struct neighbour *n = &all.neighbours[i % NEIGHBOURS];
+
+		fault_scene_speak(&n->scene);
+		n->sent++;
+	}
+}
+
+static bool are_neighbours_heard(void *arg)
+{
+	(void)arg;
+	for (size_t i = 0; i < NEIGHBOURS; i++)
+		if (all.neighbours[i].seen < all.neighbours[i].sent)
+			return false;
+	return true;
+}
+
+static bool is_complete(void *arg)
+{
+	(void)arg;
+	return judge_is_complete(all.judge);
+}
+
+/* Counters. */
+
+struct counts {
+	int64_t counter, refused, dropped;
+};
+
+static int64_t count_in(const struct buf *metrics, const char *name, const char *labels)
+{
+	int64_t v = group_metric_in(buf_span(metrics), name, labels);
+
+	return v < 0 ? 0 : v;
+}
+
+static void read_counts(const struct fault *f, struct counts *ret)
+{
+	static const char acknowledged[] = "relay_events_acknowledged_total";
+	struct buf m;
+
+	buf_init(&m, LIMIT_MESSAGE);
+	group_metrics(all.group, "ingest", &m);
+	*ret = (struct counts){
+		.counter = f->counter ? count_in(&m, f->counter, f->labels) : 0,
+		.refused = count_in(&m, acknowledged, "") -
+			   count_in(&m, acknowledged, "\"accepted\""),
+		.dropped = count_in(&m, "relay_frames_dropped_total", ""),
+	};
+	buf_release(&m);
+}
+
+/* Nothing is refused or dropped but what has to be. */
+static void check_counts(const struct fault *f, const struct counts *before)
+{
+	unsigned refused = f->verdict == VERDICT_ACCEPTED ? 0 : f->count;
+	struct counts now;
+
+	read_counts(f, &now);
+	if (f->end == CONNECTION_REFUSED)
+		CHECK(now.counter - before->counter >= f->count);
+	else
+		CHECK_INT(now.counter - before->counter, f->counter ? f->count : 0);
+	CHECK_INT(now.refused - before->refused, refused);
+	CHECK_INT(now.dropped - before->dropped, f->drops);
+}
+
+/* The connection. */
+
+struct dials {
+	const struct fault *fault;
+	uint32_t host;
+	uint64_t before;
+};
+
+static uint64_t count_dials(const struct dials *d)
+{
+	return network_host_connections(all.network, d->host) - d->before;
+}
+
+static bool has_dialled(void *arg)
+{
+	const struct dials *d = arg;
+
+	return count_dials(d) >= d->fault->dials;
+}
+
+static bool is_back(void *arg)
+{
+	const struct dials *d = arg;
+
+	return has_dialled(arg) && network_subscribers(all.network, d->host) == 1;
+}
+
+/* The first wait has half of backoff_min at least, and each one twice as much as the one before. */
+static void check_backoff(const struct dials *d, uint64_t since_usec)
+{
+	uint64_t least = BACKOFF_MIN_USEC / 2 * ((UINT64_C(1) << d->fault->dials) - 1);
+
+	wait_until(all.loop, has_dialled, (void *)(uintptr_t)d, "dials");
+	/* A timer counts in milliseconds. */
+	CHECK(loop_now_usec(all.loop) - since_usec + d->fault->dials * USEC_PER_MSEC >= least);
+	CHECK_INT(network_subscribers(all.network, d->host), 0);
+}
+
+static void wait_counted(const struct fault *f, const struct counts *before)
+{
+	if (f->counter)
+		group_wait_metric(all.group, "ingest", f->counter, f->labels,
+				  before->counter + f->count);
+}
+
+static void check_connection(const struct fault *f, struct fault_scene *s, struct dials *d,
+			     uint64_t since_usec)
+{
+	switch (f->end) {
+	case CONNECTION_KEPT:
+		wait_until(all.loop, is_complete, NULL, "what the host still says");
+		CHECK_INT(count_dials(d), 0);
+		fault_undo(f, s);
+		break;
+	case CONNECTION_REFUSED:
+		check_backoff(d, since_usec);
+		fault_undo(f, s);
+		wait_until(all.loop, is_back, d, "the host has its subscriber again");
+		break;
+	case CONNECTION_ENDED:
+		fault_undo(f, s);
+		wait_until(all.loop, is_back, d, "the host has its subscriber again");
+		CHECK_INT(count_dials(d), f->dials);
+		break;
+	}
+}
+
+static void run_fault(void)
+{
+	const struct fault *f = fault_find(test_name());
+	struct fault_scene *s;
+	struct counts before;
+	struct dials d;
+	uint64_t since_usec;
+
+	open_all();
+	s = &all.scenes[f - faults];
+	for (unsigned i = 0; i < EVENTS; i++)
+		fault_scene_speak(s);
+	let_neighbours_speak();
+	wait_until(all.loop, is_complete, NULL, "all events before the fault");
+	read_counts(f, &before);
+	d = (struct dials){f, s->host, network_host_connections(all.network, s->host)};
+	CHECK_INT(network_subscribers(all.network, s->host), 1);
+
+	since_usec = loop_now_usec(all.loop);
+	fault_do(f, s);
+	let_neighbours_speak();
+	wait_until(all.loop, are_neighbours_heard, NULL, "the neighbours' events");
+	wait_counted(f, &before);
+	check_connection(f, s, &d, since_usec);
+
+	fault_scene_speak(s);
+	let_neighbours_speak();
+	wait_until(all.loop, is_complete, NULL, "all events after the fault");
+	check_counts(f, &before);
+	CHECK(judge_verdict(all.judge));
+	CHECK(!all.reader_ended);
+	/* What went wrong is not held against the next ones. */
+	if (test_has_failed())
+		close_all();
+}
+
+/* A test for each fault. */
+__attribute__((constructor)) static void register_faults(void)
+{
+	struct test *tests = xcalloc(fault_count, sizeof(*tests));
+
+	atexit(close_all);
+	for (size_t i = 0; i < fault_count; i++) {
+		tests[i] = (struct test){faults[i].name, run_fault, NULL};
+		test_register(&tests[i]);
+	}
+}
+
+/* The relay has been one all the time, and stops as it should. */
+TEST(all_faults_together)
+{
+	struct judge_report report;
+	char path[128];
+	struct buf body;
+
+	open_all();
+	buf_init(&body, KIB(64));
+	CHECK(judge_verdict(all.judge));
+	judge_report(all.judge, &report);
+	printf("# %ju events sent, %ju of them due\n", (uintmax_t)report.sent,
+	       (uintmax_t)report.due);
+	for (size_t i = 0; i < NEIGHBOURS; i++) {
+		snprintf(path, sizeof(path), "/xrpc/com.atproto.sync.getRepoStatus?did=%s",
+			 all.neighbours[i].scene.repo.did);
+		CHECK_INT(group_get(all.group, path, &body), 200);
+		CHECK(test_contains(buf_span(&body), "\"active\":true"));
+	}
+	buf_release(&body);
+	close_all();
+}
+
+TEST(the_table_agrees_with_itself)
+{
+	for (size_t i = 0; i < fault_count; i++) {
+		const struct fault *f = &faults[i];
+		char labels[64];
+
+		CHECK(fault_find(f->name) == f);
+		CHECK(*f->what);
+		CHECK_INT(f->dials > 0, f->end != CONNECTION_KEPT);
+		snprintf(labels, sizeof(labels), "\"%s\"", verdict_info(f->verdict)->name);
+		if (f->verdict != VERDICT_ACCEPTED)
+			CHECK_STR(f->labels, labels);
+	}
+	CHECK(!fault_find("no_such_fault"));
+}
