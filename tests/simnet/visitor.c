@@ -233,8 +233,8 @@ bool visitor_take_answer(struct visitor *v, int *ret_status, struct span *ret_he
 	size_t head, body = 0;
 
 	drop_taken(v);
-	end = memmem(v->in.ptr, v->in.len, "\r\n\r\n", 4);
-	if (!end || v->in.len < 12)
+	end = v->in.len > 12 ? memmem(v->in.ptr, v->in.len, "\r\n\r\n", 4) : NULL;
+	if (!end)
 		return false;
 	head = (size_t)(end - v->in.ptr) + 4;
 	at = memmem(v->in.ptr, head, length, sizeof(length) - 1);
