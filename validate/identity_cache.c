@@ -208,7 +208,8 @@ void identity_cache_put(struct identity_cache *c, const struct identity *i, uint
 	uint8_t name[IDENTITY_NAME_SIZE];
 
 	assert(i->status != IDENTITY_UNAVAILABLE);
-	if (k && k->fetched_usec > i->fetched_usec) {
+	/* One of the future was learnt before the clock was set back. */
+	if (k && k->fetched_usec > i->fetched_usec && k->fetched_usec <= now_usec) {
 		use_for_a_moment(k, now_usec);
 		return;
 	}

@@ -37,7 +37,8 @@ void identity_cache_free(struct identity_cache *c);
 /* NULL if it is not known. Valid until the next put. */
 struct known_identity *identity_cache_find(struct identity_cache *c, struct span did);
 /* Any answer but IDENTITY_UNAVAILABLE; one older than what is known changes nothing,
- * but that what is known may be used for a moment more. */
+ * but that what is known may be used for a moment more. What is known of the future is of an
+ * unknown age, and gives way. */
 void identity_cache_put(struct identity_cache *c, const struct identity *i, uint64_t now_usec);
 /* Host names as host.h formats them; empty: false. */
 bool identity_cache_is_pds(const struct identity_cache *c, const struct known_identity *k,

@@ -1,7 +1,10 @@
 #include "validate/judge.h"
 
 #include "common/host.h"
+#include "common/loop.h"
 #include "validate/legacy.h"
+
+#define MOMENT_USEC (10 * USEC_PER_SEC) /* for an answer to come; resolve.timeout is as long */
 
 struct judge {
 	struct checker *checker;
@@ -126,11 +129,20 @@ static enum verdict verdict_of(const struct known_identity *k)
 	}
 }
 
+/* Whether the identity was asked for after the event was sent. Clocks are set back: an event that
+ * seems to be of the future was received some moments ago at most. */
+static bool is_newer(const struct known_identity *k, const struct event *e, uint64_t now_usec)
+{
+	if (e->received_usec <= now_usec)
+		return k->fetched_usec >= e->received_usec;
+	return k->fetched_usec + MOMENT_USEC >= now_usec;
+}
+
 /*
  * Before an event is refused because of what is known of its account, the identity is asked for
  * once more, unless the answer is newer than the event, or was asked for within the refresh
  * interval: a host must not be able to make us ask at its own pace. While such an answer is still
- * to come, later events wait for it too.
+ * to come, later events wait for it too. An answer of the future says nothing about its age.
  */
 static void refresh_or_refuse(struct judge *j, const struct event *e, uint64_t now_usec,
 			      const struct known_identity *k, uint64_t *last_usec,
@@ -138,7 +150,8 @@ static void refresh_or_refuse(struct judge *j, const struct event *e, uint64_t n
 {
 	bool is_due = *last_usec == 0 || now_usec - *last_usec >= j->refresh_usec;
 
-	if (k->fetched_usec >= e->received_usec || (!is_due && k->fetched_usec >= *last_usec)) {
+	if ((k->fetched_usec <= now_usec && is_newer(k, e, now_usec)) ||
+	    (!is_due && k->fetched_usec >= *last_usec)) {
 		refuse(ret, v);
 		return;
 	}
@@ -243,8 +256,9 @@ void judge_decide(struct judge *j, const struct event *e, uint64_t now_usec, str
 	*ret = (struct judgement){0};
 	if (!k)
 		wait_for(ret, LOOKUP_MISSING, 0);
-	else if (j->frame.kind == EVENT_IDENTITY && k->fetched_usec < e->received_usec)
-		wait_for(ret, LOOKUP_IDENTITY, e->received_usec);
+	else if (j->frame.kind == EVENT_IDENTITY && !is_newer(k, e, now_usec))
+		wait_for(ret, LOOKUP_IDENTITY,
+			 e->received_usec < now_usec ? e->received_usec : now_usec);
 	else if (j->frame.kind == EVENT_IDENTITY)
 		decide_identity(j, e, k, ret);
 	else if (k->expires_usec <= now_usec)

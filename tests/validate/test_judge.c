@@ -332,6 +332,51 @@ TEST(an_identity_that_is_newer_than_the_event_is_not_asked_for)
 	bench_close(&b);
 }
 
+/* What was learnt while the clock was ahead is no proof that a key is not a newer one, and does not
+ * outlast what is learnt after that. */
+TEST(a_key_that_is_rotated_after_the_clock_was_set_back)
+{
+	struct test_key old;
+	struct bench b;
+
+	bench_open(&b);
+	test_key_make(CURVE_P256, "old", &old);
+	b.now += 100 * USEC_PER_SEC;
+	learn_with(&b, IDENTITY_FOUND, PDS, "", &old.public);
+	b.now -= 100 * USEC_PER_SEC;
+	make_commit(&b);
+	receive(&b, PDS);
+	decide(&b);
+	CHECK(is_waiting(&b, LOOKUP_SIGNATURE));
+	CHECK_INT(b.j.newer_than_usec, b.now);
+	b.now++;
+	learn(&b, IDENTITY_FOUND, PDS);
+	decide(&b);
+	CHECK(is_passed(&b));
+	bench_close(&b);
+}
+
+/* It does not wait until the clock is there again, and does not make us ask for ever. */
+TEST(an_identity_event_that_was_received_before_the_clock_was_set_back)
+{
+	struct bench b;
+
+	bench_open(&b);
+	learn(&b, IDENTITY_FOUND, PDS);
+	b.now += 100 * USEC_PER_SEC;
+	make_identity(&b, "alice.example.com");
+	receive(&b, PDS);
+	b.now -= 50 * USEC_PER_SEC;
+	decide(&b);
+	CHECK(is_waiting(&b, LOOKUP_IDENTITY));
+	CHECK_INT(b.j.newer_than_usec, b.now);
+	learn(&b, IDENTITY_FOUND, PDS);
+	b.now += USEC_PER_SEC;
+	decide(&b);
+	CHECK(is_passed(&b));
+	bench_close(&b);
+}
+
 TEST(without_a_usable_identity_nothing_is_taken)
 {
 	static const struct {
