@@ -146,7 +146,7 @@ test-unit: $(TESTS) $(FUZZERS) ## unit tests and the replayed fuzz corpora
 test-pipeline: all $(PIPELINE_TESTS) ## the whole group against small fake hosts
 	$(Q)tests/summary $(PIPELINE_TESTS)
 
-test-real: deps all ## real PDS, PLC directory and clients from npm
+test-real: deps all $(SIMNET) ## real PDS, PLC directory and clients from npm
 	$(Q)tests/summary tests/real/run
 
 # PART=verify, or several of them; none: all.

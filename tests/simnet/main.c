@@ -10,6 +10,7 @@ static const struct {
 	{"write", "CORPUS [NAME=VALUE ...]", command_write},
 	{"show", "CORPUS", command_show},
 	{"records", "CORPUS", command_records},
+	{"export", "CORPUS FILE", command_export},
 };
 
 static int usage(void)

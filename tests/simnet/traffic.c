@@ -614,7 +614,7 @@ static void tell(struct traffic *t, struct author *a, enum change c)
 			     world_handle(t->world, account, a->identity.handle, handle));
 	if (c == CHANGE_HOST)
 		put_account(t, account, &a->identity, NULL);
-	if (c == CHANGE_HOST && a->repository.has_commit && random_once_in(&t->random, 2))
+	if (c == CHANGE_HOST)
 		put_sync(t, a, false);
 	commit(t, a);
 }
