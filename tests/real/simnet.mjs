@@ -62,7 +62,8 @@ async function work({ file, mine, of, quota }) {
     const did = frame.body.repo ?? frame.body.did
     if (type === 'R' || !isMine(did) || !['#commit', '#sync'].includes(frame.header.t)) continue
     const curve = CURVES[verifier.keys.get(did).slice('did:key:'.length).slice(0, 3)]
-    const wanted = verifier.kinds(frame).filter((kind) => counts[`${curve} ${kind}`] < quota)
+    // Creates come along with the other kinds.
+    const wanted = verifier.kinds(frame).filter((kind) => kind !== 'create' && counts[`${curve} ${kind}`] < quota)
     if (wanted.length > 0) {
       await verifier.frame(bytes)
       for (const kind of verifier.kinds(frame)) counts[`${curve} ${kind}`]++
