@@ -17,7 +17,8 @@ int command_show(int argc, char **argv);
 int command_records(int argc, char **argv);
 /* Its frames and the documents of their accounts, for readers that share no code with it: sections
  * of a type, a length (u32, little-endian) and bytes. 'D': the DID document of an account from here
- * on, before its first frame and after each change; 'F': a frame; 'R': one that has to be refused. */
+ * on, before its first frame and after each change; 'F': a frame; 'R': one that has to be refused.
+ */
 int command_export(int argc, char **argv);
 
 /* Sets a field of either struct from "hosts=100", "plain=1", "events=200000", ...: the names are

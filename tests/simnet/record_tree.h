@@ -26,8 +26,8 @@ void record_tree_replace(struct record_tree *t, const char *path, const struct c
 			 struct cid *ret_old);
 void record_tree_remove(struct record_tree *t, const char *path, struct cid *ret_old);
 bool record_tree_has(const struct record_tree *t, const char *path);
-/* A record that follows from the number; every one can be met, and most that are met stand low. NULL
- * if there is none. Borrows until the next change. */
+/* A record that follows from the number; every one can be met, and most that are met stand low.
+ * NULL if there is none. Borrows until the next change. */
 const char *record_tree_pick(const struct record_tree *t, uint64_t number);
 
 /* The root of the tree as it is. Appends as blocks of a CAR the nodes that are new since the last

@@ -124,7 +124,7 @@ static void find_seq(struct corpus_record *r)
 			return;
 		}
 	}
-	assert(!"no seq in a frame");
+	assert(false); /* no frame is without it */
 }
 
 /* What is in t->frame. */

@@ -412,7 +412,7 @@ static void put_base58(uint8_t bytes[static UNCOMPRESSED_SIZE], struct buf *b)
 	buf_printf(b, "z%s", text + at);
 }
 
-/* The form before Multikey: the curve in the type, and the bare point [DID: public key encoding]. */
+/* The form before Multikey: the curve in the type, the bare point [DID: public key encoding]. */
 static void put_legacy_method(const char *did, const struct public_key *key, struct buf *b)
 {
 	uint8_t point[UNCOMPRESSED_SIZE];
