@@ -1,16 +1,33 @@
 #include "tests/bench/relay.h"
 
 #include <arpa/inet.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <sys/resource.h>
 
 #define SETTINGS_MAX  32
 #define PROGRESS_USEC (10 * USEC_PER_SEC)
+#define TICK_USEC     USEC_PER_MSEC
+#define BURST_MAX     256    /* events sent before everything else on the loop has its turn */
+#define PENDING_MAX   MIB(8) /* bytes that wait for the hosts' sockets, at full speed */
+
+static void play(void *arg);
 
 const char *const bench_stage_names[BENCH_STAGES] = {"ingest", "resolve", "validate", "store",
 						     "fanout"};
 static const char *const members[BENCH_STAGES] = {"ingest", "resolve", "validate-0", "store",
 						  "fanout-0"};
+
+/* The loop keeps signals for itself; a bench may be ended by one. */
+static void let_signals_end_us(void)
+{
+	sigset_t set;
+
+	sigemptyset(&set);
+	sigaddset(&set, SIGTERM);
+	sigaddset(&set, SIGINT);
+	sigprocmask(SIG_UNBLOCK, &set, NULL);
+}
 
 static void raise_limits(void)
 {
@@ -47,9 +64,11 @@ void bench_relay_open(struct bench_relay *r, const struct world_settings *w,
 
 	raise_limits();
 	*r = (struct bench_relay){.loop = loop_new()};
+	let_signals_end_us();
 	world.port = free_port();
 	bench_setting("network", "%u %s hosts, %u accounts", world.hosts,
 		      world.plain ? "plain" : "TLS", world.accounts);
+	loop_timer_init(&r->timer, play, r);
 	r->world = world_new(&world);
 	r->network = network_new(r->loop, r->world);
 	open_group(r, settings);
@@ -57,6 +76,7 @@ void bench_relay_open(struct bench_relay *r, const struct world_settings *w,
 
 void bench_relay_close(struct bench_relay *r)
 {
+	bench_relay_pause(r);
 	bench_relay_stop(r);
 	group_free(r->group);
 	network_free(r->network);
@@ -69,8 +89,8 @@ static void take_frame(void *arg, struct span frame)
 	struct bench_relay *r = arg;
 
 	r->received++;
-	if (r->frame)
-		r->frame(r->arg, frame);
+	if (r->on_frame)
+		r->on_frame(r->arg, frame);
 }
 
 static void closed(void *arg)
@@ -160,6 +180,66 @@ static bool has_hosts(void *arg)
 bool bench_relay_wait_hosts(struct bench_relay *r)
 {
 	return bench_relay_wait(r, has_hosts, r, 300, "every host is subscribed to");
+}
+
+static void send_next(struct bench_relay *r)
+{
+	struct corpus_record record;
+
+	if (corpus_next(r->corpus, &record) != 1 || record.type != CORPUS_EVENT) {
+		test_fail(__FILE__, __LINE__, "the corpus has too few events");
+		r->limit = r->sent;
+		return;
+	}
+	if (r->on_send)
+		r->on_send(r->arg, record.frame);
+	network_send(r->network, &record);
+	r->sent += record.verdict == VERDICT_ACCEPTED; /* the rest is dropped, and not waited for */
+}
+
+static bool is_due(const struct bench_relay *r)
+{
+	struct network_counts counts;
+
+	if (r->per_sec > 0)
+		return r->sent < r->sent_before + (loop_now_usec(r->loop) - r->since_usec) *
+							  r->per_sec / USEC_PER_SEC;
+	network_counts(r->network, &counts);
+	return counts.pending_bytes < PENDING_MAX;
+}
+
+static void play(void *arg)
+{
+	struct bench_relay *r = arg;
+
+	for (unsigned n = 0; n < BURST_MAX && r->sent < r->limit && is_due(r); n++)
+		send_next(r);
+	if (r->sent < r->limit)
+		loop_timer_set(r->loop, &r->timer, TICK_USEC);
+}
+
+void bench_relay_play(struct bench_relay *r, struct corpus *corpus, uint64_t count,
+		      uint64_t per_sec)
+{
+	r->corpus = corpus;
+	r->limit = r->sent + count;
+	r->per_sec = per_sec;
+	r->since_usec = loop_now_usec(r->loop);
+	r->sent_before = r->sent;
+	loop_timer_set(r->loop, &r->timer, 0);
+}
+
+void bench_relay_pause(struct bench_relay *r)
+{
+	loop_timer_cancel(r->loop, &r->timer);
+	r->limit = r->sent;
+}
+
+bool bench_relay_has_all(void *arg)
+{
+	const struct bench_relay *r = arg;
+
+	return r->sent == r->limit && r->received >= r->sent;
 }
 
 void bench_relay_cpu(const struct bench_relay *r, uint64_t ret_nsec[static BENCH_STAGES])

@@ -28,9 +28,15 @@ struct bench_relay {
 	struct group_test *group;
 	pid_t pids[BENCH_STAGES];
 	struct stream_reader *reader;
-	uint64_t received;                           /* events, by the consumer */
-	void (*frame)(void *arg, struct span frame); /* is told of each; may be NULL */
+	uint64_t received; /* events, by the consumer */
+	/* For the bench, to be told of each event; may be NULL. */
+	void (*on_send)(void *arg, struct span frame);
+	void (*on_frame)(void *arg, struct span frame);
 	void *arg;
+	/* bench_relay_play */
+	struct corpus *corpus;
+	uint64_t sent, limit, per_sec, since_usec, sent_before;
+	struct loop_timer timer;
 };
 
 /* settings: more lines "section.key=value", NULL at the end. The first host's list is the relay's
@@ -46,5 +52,13 @@ bool bench_relay_wait_hosts(struct bench_relay *r);
 /* Waits with progress lines, for at most so many seconds; false (and a failed check) after that. */
 bool bench_relay_wait(struct bench_relay *r, bool (*condition)(void *arg), void *arg,
 		      unsigned seconds, const char *what);
+/* Lets the hosts send the next count events of the corpus, which has events only; per_sec: 0 for as
+ * fast as their sockets take them. Borrows the corpus; begins with the next turn of the loop. */
+void bench_relay_play(struct bench_relay *r, struct corpus *corpus, uint64_t count,
+		      uint64_t per_sec);
+/* No more for now. */
+void bench_relay_pause(struct bench_relay *r);
+/* All that was sent is with the consumer. For bench_relay_wait; arg: the relay. */
+bool bench_relay_has_all(void *arg);
 /* What each stage has had so far. */
 void bench_relay_cpu(const struct bench_relay *r, uint64_t ret_nsec[static BENCH_STAGES]);
