@@ -22,7 +22,7 @@ OUR_CPPFLAGS := -I. -D_GNU_SOURCE -D_FORTIFY_SOURCE=2
 OUR_CFLAGS := -std=gnu17 -include common/banned.h -Wall -Wextra -Wconversion -Wsign-conversion -Wshadow -Wstrict-prototypes \
 	-Wmissing-prototypes -Wundef -Wvla -Wwrite-strings -fno-strict-aliasing -fstack-protector-strong
 OUR_LDLIBS := -lnng -lssl -lcrypto -lsecp256k1 -lleveldb -lcurl -lsystemd -lwslay -lcares -ljansson -lmicrohttpd -linih -lcbor \
-	-lpthread
+	-lpthread -lm
 ifeq ($(VARIANT),asan)
 OUR_CFLAGS += -fsanitize=address,undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer -U_FORTIFY_SOURCE
 OUR_LDFLAGS += -fsanitize=address,undefined

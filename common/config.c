@@ -44,6 +44,9 @@ static const struct key {
 	"Number of fanout processes; they share the public port."},
 {"group", "log_level", CONFIG_TEXT, "info", "1", "16", check_level,
 	"Which lines are written: error, warning, notice, info or debug, each with those before it."},
+{"group", "leak_report", CONFIG_FLAG, "false", "", "", NULL,
+	"Write to the log, when a stage ends as asked, what it never freed, by call site. Costs memory\n"
+	"and time: for experiments."},
 
 {"network", "plain_hosts", CONFIG_TEXT, "", "0", TEXT_MAX, NULL,
 	"Hosts that are reached by http: and ws:, also at private addresses. Patterns, separated by\n"
@@ -106,6 +109,12 @@ static const struct key {
 	"Requests under way at most; 0 switches resolution off: whatever is not in the cache waits."},
 {"resolve", "keep_alive", CONFIG_FLAG, "true", "", "", NULL,
 	"Whether connections are used again."},
+{"resolve", "recycle_interval", CONFIG_NUMBER, "0", "0", "1000000000", NULL,
+	"Requests of one HTTP client before it is destroyed and made anew, with its connections; 0: no\n"
+	"limit."},
+{"resolve", "recycle_memory", CONFIG_SIZE, "0", "0", "64G", NULL,
+	"When the process holds more than this (its memory that is not of files), it answers what it has\n"
+	"in hand, ends, and is started again; 0: no limit."},
 {"resolve", "timeout", CONFIG_TIME, "10s", "10ms", "5m", NULL,
 	"For one request."},
 {"resolve", "ttl_found", CONFIG_TIME, "24h", "0s", "365d", NULL,
@@ -158,6 +167,13 @@ static const struct key {
 {"fanout", "server_name", CONFIG_TEXT, "", "0", "253", NULL,
 	"The relay's own host name, for people; empty: none."},
 	/* clang-format on */
+};
+
+/* Keys that can be changed while their stage runs. */
+static const char *const live_keys[] = {
+	"resolve.concurrency",    "resolve.keep_alive", "resolve.recycle_interval",
+	"resolve.recycle_memory", "resolve.timeout",    "resolve.ttl_found",
+	"resolve.ttl_missing",    "resolve.ttl_failed", "resolve.cache",
 };
 
 struct value {
@@ -680,6 +696,33 @@ bool config_flag(const struct config *c, const char *key)
 	return get(c, key, CONFIG_FLAG)->number != 0;
 }
 
+static const struct value *find_value(const struct config *c, const char *key)
+{
+	const char *dot = strchr(key, '.');
+	const struct key *k = dot ? find_key(span_of(key, (size_t)(dot - key)), dot + 1) : NULL;
+
+	return k ? &c->values[k - keys] : NULL;
+}
+
+const char *config_value(const struct config *c, const char *key)
+{
+	const struct value *v = find_value(c, key);
+
+	return v ? v->text : NULL;
+}
+
+bool config_was_in_file(const struct config *c, const char *key)
+{
+	const struct value *v = find_value(c, key);
+
+	return v && v->in_file;
+}
+
+const char *config_live_key(size_t i)
+{
+	return i < ARRAY_SIZE(live_keys) ? live_keys[i] : NULL;
+}
+
 const char *config_pipe_url(const struct config *c, const char *name, const char *stage,
 			    unsigned lane, char *ret)
 {
@@ -708,6 +751,17 @@ const char *config_pipe_url(const struct config *c, const char *name, const char
 	memcpy(ret, out.ptr, out.len);
 	buf_release(&out);
 	return ret;
+}
+
+static bool is_live(const struct key *k)
+{
+	char name[128];
+
+	snprintf(name, sizeof(name), "%s.%s", k->section, k->name);
+	for (size_t i = 0; i < ARRAY_SIZE(live_keys); i++)
+		if (strcmp(live_keys[i], name) == 0)
+			return true;
+	return false;
 }
 
 /* Each line of the meaning as a comment. */
@@ -740,7 +794,8 @@ void config_print(const struct config *c, FILE *out)
 		fprintf(out, "# %s", types[k->type].name);
 		if (k->type != CONFIG_TEXT && k->type != CONFIG_FLAG)
 			fprintf(out, ", %s to %s", k->minimum, k->maximum);
-		fprintf(out, "; default %s\n", *k->fallback ? k->fallback : "empty");
+		fprintf(out, "; default %s%s\n", *k->fallback ? k->fallback : "empty",
+			is_live(k) ? "; may be changed while the stage runs" : "");
 		fprintf(out, "%s =%s%s\n", k->name, *c->values[i].text ? " " : "",
 			c->values[i].text);
 	}

@@ -43,6 +43,14 @@ uint64_t config_size(const struct config *c, const char *key); /* bytes */
 uint64_t config_time(const struct config *c, const char *key); /* microseconds */
 bool config_flag(const struct config *c, const char *key);
 
+/* Any value as text; NULL if there is no such key. */
+const char *config_value(const struct config *c, const char *key);
+/* Whether the file that was read last had it. */
+bool config_was_in_file(const struct config *c, const char *key);
+/* The keys that can be changed while the stage of their section runs (settings.h), by number; NULL
+ * after the last. */
+const char *config_live_key(size_t i);
+
 /* pipes.NAME with {run}, {lane} and {stage} put in. ret: at least CONFIG_URL_SIZE bytes; returns
  * it. */
 #define CONFIG_URL_SIZE 256

@@ -201,6 +201,21 @@ static int open_anew(struct database *d)
 	return take_error(text, d->error);
 }
 
+int database_set_cache(struct database *d, size_t cache_bytes)
+{
+	int error;
+
+	if (d->db)
+		leveldb_close(d->db);
+	d->db = NULL;
+	leveldb_cache_destroy(d->cache);
+	d->cache = leveldb_cache_create_lru(cache_bytes);
+	leveldb_options_set_cache(d->options, d->cache);
+	error = open_anew(d);
+	d->failed = error != 0;
+	return error;
+}
+
 int database_write(struct database *d, struct database_batch *b, bool sync)
 {
 	char *text = NULL;

@@ -22,6 +22,9 @@ struct database_cursor;
 int database_open(const char *path, size_t cache_bytes, size_t write_bytes,
 		  struct database **ret) MUST_CHECK;
 void database_close(struct database *d);
+/* Another size of the block cache: closes the database and opens it again, which no cursor may
+ * outlive. What database_open says; then nothing can be read, and the next write tries again. */
+int database_set_cache(struct database *d, size_t cache_bytes) MUST_CHECK;
 /* What the last failure was; "" if none. Of the last database_open if d is NULL. */
 const char *database_error(const struct database *d);
 /* Heap memory of all databases of the process: the block caches, memtables, tables' indexes and

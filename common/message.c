@@ -27,6 +27,9 @@ static bool type_is_known(uint8_t type)
 	case MESSAGE_ACCOUNTS_COUNTED:
 	case MESSAGE_METRICS:
 	case MESSAGE_METRICS_REPLY:
+	case MESSAGE_SETTING:
+	case MESSAGE_HEAP:
+	case MESSAGE_TOLD:
 		return true;
 	}
 	return false;

@@ -41,7 +41,14 @@ enum message_type {
 	MESSAGE_ACCOUNTS_COUNTED = 39, /* the answer: u32 count, u64 counts, in the order asked */
 	MESSAGE_METRICS = 64,          /* ctl -> every stage, control pipe */
 	MESSAGE_METRICS_REPLY = 65,    /* the answer: Prometheus' text to the end of the message */
+	MESSAGE_SETTING = 66, /* ctl -> a stage: "section.key=value" or "section.key", settings.h;
+				 or nothing, which asks for a list; to the end of the message */
+	MESSAGE_HEAP = 67,    /* ctl -> a stage: u8 enum heap_order */
+	MESSAGE_TOLD = 68,    /* the answer to both: u8 whether it was done, then text */
 };
+
+/* Orders about heap profiles, heap.h. */
+enum heap_order { HEAP_START = 1, HEAP_MARK = 2, HEAP_REPORT = 3, HEAP_STOP = 4 };
 
 /* Head of every message that is not on a lane: u8 version, u8 type. */
 void message_put_type(struct buf *b, enum message_type type);

@@ -4,6 +4,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <getopt.h>
+#include <inttypes.h>
 #include <limits.h>
 #include <stdlib.h>
 #include <sys/resource.h>
@@ -16,7 +17,6 @@
 #include "common/endpoint.h"
 #include "common/host.h"
 #include "common/log.h"
-#include "common/message.h"
 
 #define SETS_MAX     64   /* --set arguments; more belong into a file */
 #define INSTANCE_MAX 63   /* group.lanes and group.replicas go up to 64 */
@@ -28,6 +28,9 @@
 #define FOLDER_SHARED                                                                              \
 	0770 /* group.data_dir and group.run_dir, where every stage makes its own entries */
 #define FOLDER_OWN 0750
+
+#define LEAKS_SHOWN    40
+#define LEAK_LG_SAMPLE 12 /* a block of some bytes in a thousand leaks is met all the same */
 
 struct arguments {
 	const char *config;
@@ -163,6 +166,18 @@ static int check_together(struct stage *s, enum stage_kind kind, char *ret_error
 	return 0;
 }
 
+/* What was changed while the stage ran, and is still in force. */
+static int read_settings(struct stage *s, char *ret_error, size_t size)
+{
+	char path[PATH_MAX];
+	int n = snprintf(path, sizeof(path), "%s/%s/settings",
+			 config_text(s->config, "group.data_dir"), s->name);
+
+	assert(n > 0 && (size_t)n < sizeof(path));
+	s->settings = settings_new(s->config, s->name);
+	return settings_open(s->settings, path, ret_error, size);
+}
+
 static int read_config(struct stage *s, enum stage_kind kind, const struct arguments *a)
 {
 	char reason[ERROR_SIZE];
@@ -175,6 +190,8 @@ static int read_config(struct stage *s, enum stage_kind kind, const struct argum
 		error = config_read_environment(s->config, reason, sizeof(reason));
 	for (size_t i = 0; i < a->set_count && !error; i++)
 		error = config_set(s->config, a->sets[i], reason, sizeof(reason));
+	if (!error)
+		error = read_settings(s, reason, sizeof(reason));
 	if (!error)
 		error = check_together(s, kind, reason, sizeof(reason));
 	if (error)
@@ -280,29 +297,35 @@ static void register_metrics(struct stage *s)
 			   NULL);
 }
 
-/* The control pipe. */
-
-static void answer_control(void *arg, struct call *call, struct span message)
+/* How often this member of the group was started since the folder of the sockets was made, or since
+ * `standpipe run` began: beside the control pipe, because it has to outlive the process. */
+static void count_start(struct stage *s, const char *name)
 {
-	struct stage *s = arg;
-	struct reader r = reader_of(message);
-	enum message_type type;
-	struct buf reply;
+	char path[PATH_MAX];
+	unsigned long starts = 0;
+	FILE *f;
 
-	if (message_get_type(&r, &type) < 0 || type != MESSAGE_METRICS || r.left > 0) {
-		call_drop(call);
-		return;
+	snprintf(path, sizeof(path), "%s/starts-%s", config_text(s->config, "group.run_dir"), name);
+	f = fopen(path, "re");
+	if (f) {
+		if (fscanf(f, "%9lu", &starts) != 1)
+			starts = 0;
+		fclose(f);
 	}
-	buf_init(&reply, LIMIT_MESSAGE);
-	message_put_type(&reply, MESSAGE_METRICS_REPLY);
-	metrics_render(s->metrics, &reply);
-	call_reply(call, buf_span(&reply));
-	buf_release(&reply);
+	starts++;
+	f = fopen(path, "we");
+	if (f) {
+		fprintf(f, "%lu\n", starts);
+		fclose(f);
+	}
+	*metrics_gauge(s->metrics, "relay_process_starts",
+		       "How often it was started since the group was.", NULL) = (int64_t)starts;
 }
+
+/* The control pipe. */
 
 static int open_control(struct stage *s, enum stage_kind kind)
 {
-	const struct pipe_handler handler = {.request = answer_control, .arg = s};
 	const char *run_dir = config_text(s->config, "group.run_dir");
 	char name[64], url[CONFIG_URL_SIZE];
 	int error;
@@ -318,9 +341,11 @@ static int open_control(struct stage *s, enum stage_kind kind)
 	else
 		snprintf(name, sizeof(name), "%s", s->name);
 	stage_pipe_url(s, "control", name, 0, url);
-	error = pipe_listen_rep(s->loop, url, &handler, &s->control);
+	error = control_open(s->loop, url, s->metrics, s->settings, s->heap, &s->control);
 	if (error)
 		log_error("the control pipe cannot be opened: %s: %s", url, strerror(-error));
+	else
+		count_start(s, name);
 	return error;
 }
 
@@ -343,6 +368,55 @@ static int open_metrics(struct stage *s, enum stage_kind kind)
 	return error;
 }
 
+/* What was never freed. */
+
+static void log_leak(void *arg, const struct heap_site *site)
+{
+	(void)arg;
+	log_notice("never freed: bytes=%" PRId64 " blocks=%" PRId64 " by=%s", site->bytes,
+		   site->blocks, site->stack);
+}
+
+static void report_leaks(struct stage *s)
+{
+	struct heap_totals totals;
+	int error = heap_growth(s->heap, LEAKS_SHOWN, log_leak, NULL, &totals);
+
+	if (error)
+		log_error("what was never freed is not known: %s", strerror(-error));
+	else
+		log_notice("never freed, in all: bytes=%" PRId64 " blocks=%" PRId64 " sites=%zu",
+			   totals.bytes, totals.blocks, totals.sites);
+}
+
+/* From the very beginning: what was allocated before is in no profile. */
+static void watch_leaks(struct stage *s)
+{
+	int error = heap_start(s->heap, LEAK_LG_SAMPLE);
+
+	s->leak_report = error == 0;
+	if (error)
+		log_warning("group.leak_report has no effect: this build's allocator takes no "
+			    "profiles");
+}
+
+/* What goes before the configuration is told, so that nobody looks for it there. */
+static void log_settings(const struct stage *s)
+{
+	struct buf list;
+
+	buf_init(&list, KIB(256));
+	settings_list(s->settings, true, &list);
+	for (size_t from = 0; from < list.len;) {
+		const uint8_t *end = memchr(list.ptr + from, '\n', list.len - from);
+		size_t len = (size_t)(end - list.ptr) - from;
+
+		log_notice("set while it ran: %.*s", (int)len, (const char *)list.ptr + from);
+		from += len + 1;
+	}
+	buf_release(&list);
+}
+
 int stage_init(struct stage *s, const char *name, enum stage_kind kind, int argc, char **argv)
 {
 	struct arguments arguments = {0};
@@ -362,6 +436,10 @@ int stage_init(struct stage *s, const char *name, enum stage_kind kind, int argc
 		status = 0;
 	} else {
 		set_log_level(s->config);
+		log_settings(s);
+		s->heap = heap_new();
+		if (config_flag(s->config, "group.leak_report"))
+			watch_leaks(s);
 		/* Signals are blocked here, before nng and others start threads that would take
 		 * them. */
 		s->loop = loop_new();
@@ -395,10 +473,18 @@ static void begin_stop(void *arg)
 {
 	struct stage *s = arg;
 
+	if (s->stopping)
+		return;
+	s->stopping = true;
 	log_info("stopping");
 	sd_notify(0, "STOPPING=1");
 	loop_timer_set(s->loop, &s->stop_limit, s->stop_usec);
 	s->stop(s->stop_arg);
+}
+
+void stage_stop(struct stage *s)
+{
+	begin_stop(s);
 }
 
 int stage_run(struct stage *s, void (*stop)(void *arg), void *arg)
@@ -422,12 +508,16 @@ int stage_run(struct stage *s, void (*stop)(void *arg), void *arg)
 
 void stage_release(struct stage *s)
 {
-	pipe_close(s->control);
+	control_close(s->control);
 	metrics_server_free(s->metrics_server);
 	memory_free(s->memory);
 	metrics_free(s->metrics);
 	loop_free(s->loop);
+	settings_free(s->settings);
 	config_free(s->config);
+	if (s->leak_report)
+		report_leaks(s);
+	heap_free(s->heap);
 	*s = (struct stage){0};
 }
 

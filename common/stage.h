@@ -29,6 +29,7 @@
 #pragma once
 
 #include "common/config.h"
+#include "common/control.h"
 #include "common/loop.h"
 #include "common/memory.h"
 #include "common/metrics.h"
@@ -54,11 +55,15 @@ struct stage {
 	struct metrics *metrics;
 	struct memory *memory;
 	struct metrics_server *metrics_server;
-	struct pipe *control;
+	struct settings *settings; /* settings_on_change is the stage's to call */
+	struct heap *heap;
+	struct control *control;
+	bool leak_report; /* at the end: what was never freed */
 	struct loop_timer watchdog;
 	struct loop_timer stop_limit;
 	uint64_t watchdog_usec;
 	uint64_t stop_usec; /* STAGE_STOP_USEC, but for tests */
+	bool stopping;
 	void (*stop)(void *arg);
 	void *stop_arg;
 };
@@ -72,6 +77,8 @@ int stage_data_dir(struct stage *s, const char *name, char *ret) MUST_CHECK;
 const char *stage_pipe_url(const struct stage *s, const char *name, const char *stage,
 			   unsigned lane, char *ret);
 int stage_run(struct stage *s, void (*stop)(void *arg), void *arg);
+/* What SIGTERM does: the stage ends of its own accord, while stage_run runs. */
+void stage_stop(struct stage *s);
 void stage_release(struct stage *s);
 /* The lane of an account, 0 to lanes - 1. */
 unsigned stage_lane_of(struct span did, unsigned lanes);

@@ -1,7 +1,7 @@
 /*
- * The `standpipe` command: runs the group in the foreground, asks a running group how it is, and
- * checks recorded frames. It trusts its configuration and the stages, reads nothing from the
- * network, and talks to stages through their control pipes only.
+ * The `standpipe` command: runs the group in the foreground, asks a running group how it is, gives it
+ * orders, and checks recorded frames. It trusts its configuration and the stages, reads nothing from
+ * the network, and talks to stages through their control pipes only.
  */
 #include <getopt.h>
 #include <stdlib.h>
@@ -9,8 +9,11 @@
 #include "common/stage.h"
 #include "ctl/check.h"
 #include "ctl/group.h"
+#include "ctl/memory_table.h"
+#include "ctl/order.h"
 #include "ctl/run.h"
 #include "ctl/status.h"
+#include "ctl/top.h"
 
 #define ARGUMENTS_MAX 96 /* passed on to the stages */
 #define ERROR_SIZE    512
@@ -20,8 +23,17 @@ static const char usage[] =
 	"\n"
 	"  run       start the whole group in the foreground; Ctrl-C stops it in order\n"
 	"  status    each process of a running group: pid, uptime, memory, main counters\n"
-	"  config    print the configuration as it is in force, every key explained\n"
+	"  config    print the configuration, every key explained\n"
 	"  check     check recorded frames as a running relay would; see check --help\n"
+	"\n"
+	"  top                  the group live: memory, what of it no account explains, how fast\n"
+	"                       that grows, events, queues; --once: one table\n"
+	"  memory STAGE         where a stage's memory is, row by row\n"
+	"  heap STAGE TIME      profile its heap for so long (60s, 5m): which call sites grew\n"
+	"  heap STAGE start | mark | report | stop\n"
+	"  set KEY VALUE        change a setting of a running stage: resolve.keep_alive false\n"
+	"  unset KEY            back to what the configuration says\n"
+	"  settings             the settings that can be changed so, and their values\n"
 	"\n"
 	"  --check-config   check the configuration and exit\n"
 	"  --version        print the version and exit\n"
@@ -35,6 +47,7 @@ struct arguments {
 	char *passed_on[2 * ARGUMENTS_MAX + 4];
 	size_t passed_count;
 	bool check;
+	bool once; /* of top */
 };
 
 static void pass_on(struct arguments *a, const char *option, char *value)
@@ -48,9 +61,13 @@ static void pass_on(struct arguments *a, const char *option, char *value)
 static int read_options(struct arguments *a, int argc, char **argv)
 {
 	static const struct option options[] = {
-		{"config", required_argument, NULL, 'c'}, {"set", required_argument, NULL, 's'},
-		{"check-config", no_argument, NULL, 'k'}, {"version", no_argument, NULL, 'v'},
-		{"help", no_argument, NULL, 'h'},         {NULL, 0, NULL, 0},
+		{"config", required_argument, NULL, 'c'},
+		{"set", required_argument, NULL, 's'},
+		{"check-config", no_argument, NULL, 'k'},
+		{"version", no_argument, NULL, 'v'},
+		{"help", no_argument, NULL, 'h'},
+		{"once", no_argument, NULL, 'o'},
+		{NULL, 0, NULL, 0},
 	};
 	int option;
 
@@ -71,6 +88,9 @@ static int read_options(struct arguments *a, int argc, char **argv)
 			}
 			a->sets[a->set_count++] = optarg;
 			pass_on(a, "--set", optarg);
+			break;
+		case 'o':
+			a->once = true;
 			break;
 		case 'k':
 			a->check = true;
@@ -107,20 +127,86 @@ static int read_config(struct arguments *a)
 	return STAGE_EXIT_CONFIG;
 }
 
-static int run_command(struct arguments *a, const char *command)
+static int do_run(struct arguments *a, const struct group *g, char **args)
+{
+	(void)args;
+	return run_group(g, a->config, a->passed_on);
+}
+
+static int do_status(struct arguments *a, const struct group *g, char **args)
+{
+	(void)args;
+	return status_print(g, a->config);
+}
+
+static int do_top(struct arguments *a, const struct group *g, char **args)
+{
+	(void)args;
+	return top_run(g, a->config, a->once);
+}
+
+static int do_memory(struct arguments *a, const struct group *g, char **args)
+{
+	return memory_print(g, a->config, args[0]);
+}
+
+static int do_heap(struct arguments *a, const struct group *g, char **args)
+{
+	return order_heap(g, a->config, args[0], args[1]);
+}
+
+static int do_set(struct arguments *a, const struct group *g, char **args)
+{
+	return order_setting(g, a->config, args[0], args[1]);
+}
+
+static int do_unset(struct arguments *a, const struct group *g, char **args)
+{
+	return order_setting(g, a->config, args[0], NULL);
+}
+
+static int do_settings(struct arguments *a, const struct group *g, char **args)
+{
+	(void)args;
+	return order_settings(g, a->config);
+}
+
+static int do_config(struct arguments *a, const struct group *g, char **args)
+{
+	(void)g;
+	(void)args;
+	config_print(a->config, stdout);
+	return 0;
+}
+
+static const struct {
+	const char *name;
+	int words; /* that follow it */
+	int (*run)(struct arguments *a, const struct group *g, char **args);
+} commands[] = {
+	{"run", 0, do_run},       {"status", 0, do_status},     {"top", 0, do_top},
+	{"memory", 1, do_memory}, {"heap", 2, do_heap},         {"set", 2, do_set},
+	{"unset", 1, do_unset},   {"settings", 0, do_settings}, {"config", 0, do_config},
+};
+
+static int run_command(struct arguments *a, char **words, int count)
 {
 	struct group group;
 
-	group_init(&group, a->config);
-	if (strcmp(command, "run") == 0)
-		return run_group(&group, a->config, a->passed_on);
-	if (strcmp(command, "status") == 0)
-		return status_print(&group, a->config);
-	if (strcmp(command, "config") == 0) {
-		config_print(a->config, stdout);
-		return 0;
+	if (count == 0) {
+		fputs(usage, stderr);
+		return STAGE_EXIT_USAGE;
 	}
-	fprintf(stderr, "standpipe: no such command: %s\n%s", command, usage);
+	group_init(&group, a->config);
+	for (size_t i = 0; i < ARRAY_SIZE(commands); i++) {
+		if (strcmp(commands[i].name, words[0]) != 0)
+			continue;
+		if (commands[i].words == count - 1)
+			return commands[i].run(a, &group, words + 1);
+		fputs(usage, stderr);
+		return STAGE_EXIT_USAGE;
+	}
+	fprintf(stderr, "standpipe: no such command: %s\n%s", words[0], usage);
 	return STAGE_EXIT_USAGE;
 }
 
@@ -140,12 +226,8 @@ int main(int argc, char **argv)
 		printf("configuration ok\n");
 		status = 0;
 	}
-	if (status == STAGE_GO && optind != argc - 1) {
-		fputs(usage, stderr);
-		status = STAGE_EXIT_USAGE;
-	}
 	if (status == STAGE_GO)
-		status = run_command(&a, argv[optind]);
+		status = run_command(&a, argv + optind, argc - optind);
 	config_free(a.config);
 	return status;
 }

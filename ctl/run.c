@@ -356,6 +356,16 @@ static void stop_asked(void *arg)
 	stop_group(arg, 0);
 }
 
+/* The stages count their starts from here on. */
+static void forget_starts(const struct run *r, const struct member *m)
+{
+	char path[PATH_MAX];
+
+	snprintf(path, sizeof(path), "%s/starts-%s", config_text(r->config, "group.run_dir"),
+		 m->name);
+	(void)unlink(path);
+}
+
 static void init_children(struct run *r, const struct group *g)
 {
 	r->count = g->count;
@@ -364,6 +374,7 @@ static void init_children(struct run *r, const struct group *g)
 
 		c->run = r;
 		c->member = &g->members[i];
+		forget_starts(r, c->member);
 		c->delay_usec = DELAY_MIN_USEC;
 		loop_io_init(&c->exited, child_exited, c);
 		loop_io_init(&c->output, output_ready, c);

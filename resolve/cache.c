@@ -14,6 +14,7 @@ struct cache {
 	struct database *database;
 	struct database_batch *batch; /* empty between calls */
 	struct buf key, value;        /* of the call that runs */
+	uint64_t block_bytes;         /* of LevelDB's cache of blocks */
 	uint64_t ttl_found_usec;
 	uint64_t ttl_missing_usec;
 };
@@ -31,10 +32,21 @@ int cache_open(const char *path, const struct config *config, struct cache **ret
 	c->batch = database_batch_new();
 	buf_init(&c->key, sizeof(KEY_PREFIX) + LIMIT_DID);
 	buf_init(&c->value, KIB(64)); /* whatever stands in the file: ours are under ENTRY_MAX */
+	c->block_bytes = config_size(config, "resolve.cache");
+	*ret = c;
+	return cache_configure(c, config);
+}
+
+int cache_configure(struct cache *c, const struct config *config)
+{
+	uint64_t block_bytes = config_size(config, "resolve.cache");
+
 	c->ttl_found_usec = config_time(config, "resolve.ttl_found");
 	c->ttl_missing_usec = config_time(config, "resolve.ttl_missing");
-	*ret = c;
-	return 0;
+	if (block_bytes == c->block_bytes)
+		return 0;
+	c->block_bytes = block_bytes;
+	return database_set_cache(c->database, block_bytes);
 }
 
 void cache_close(struct cache *c)

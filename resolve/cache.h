@@ -33,9 +33,12 @@ struct cache_entry {
 	char handle[LIMIT_HANDLE + 1]; /* may be "" */
 };
 
-/* Errors of database_open. Reads resolve.cache, resolve.ttl_found and resolve.ttl_missing. */
+/* Errors of database_open. Reads what cache_configure reads. */
 int cache_open(const char *path, const struct config *config, struct cache **ret) MUST_CHECK;
 void cache_close(struct cache *c);
+/* Reads resolve.cache, which opens the database again if it is another than before,
+ * resolve.ttl_found and resolve.ttl_missing. */
+int cache_configure(struct cache *c, const struct config *config) MUST_CHECK;
 /* Why the last call failed; of cache_open if c is NULL. */
 const char *cache_error(const struct cache *c);
 /* Bytes that LevelDB holds for it. */

@@ -177,3 +177,8 @@ void calls_close(struct calls *c)
 	buf_release(&c->reply);
 	free(c);
 }
+
+unsigned calls_under_way(const struct calls *c)
+{
+	return c->under_way;
+}

@@ -18,3 +18,4 @@ int calls_open(struct loop *loop, const char *url, struct http *http,
 	       const struct host_policy *policy, struct metrics *metrics,
 	       struct calls **ret) MUST_CHECK;
 void calls_close(struct calls *c);
+unsigned calls_under_way(const struct calls *c);

@@ -55,6 +55,7 @@ static const struct purpose {
 
 struct transfer {
 	struct http *http;
+	struct client *client;
 	struct http_request request;
 	CURL *easy;
 	struct curl_slist *connect_to;
@@ -71,27 +72,43 @@ struct transfer {
 /* A socket of curl's in our loop. */
 struct socket {
 	struct loop_io io;
-	struct http *http;
+	struct client *client;
 	struct socket *previous, *next;
+};
+
+/*
+ * All that curl keeps from one request to the next: connections, TLS sessions, names, handles. New
+ * requests are the present client's; one that is retired ends the requests it has, and is freed
+ * then.
+ */
+struct client {
+	struct http *http;
+	struct client *next; /* retired before it */
+	CURLM *multi;
+	CURLSH *share; /* TLS sessions, which the handles would keep each for itself */
+	struct loop_timer timer;
+	CURL *idle[IDLE_MAX];
+	size_t idle_count;
+	struct transfer *transfers;
+	struct socket *sockets;
+	uint64_t requests; /* that it was given */
 };
 
 struct http {
 	struct loop *loop;
 	const struct host_policy *policy;
 	struct trust *trust;
-	CURLM *multi;
-	CURLSH *share; /* TLS sessions, which the handles would keep each for itself */
+	struct client *client;
+	struct client *retired;
+	struct loop_task sweep; /* frees retired ones, outside of curl */
 	struct curl_slist *headers[HTTP_PURPOSES];
-	struct loop_timer timer;
 	bool keep_alive;
-	CURL *idle[IDLE_MAX];
-	size_t idle_count;
-	struct transfer *transfers;
-	struct socket *sockets;
+	uint64_t connections;      /* that stay open for the next request */
+	uint64_t recycle_interval; /* requests of one client; 0: no limit */
 	int64_t body_bytes;
 	uint64_t busy_usec; /* all requests together */
 	int64_t *active;
-	uint64_t *refused, *requests[HTTP_PURPOSES][CODES];
+	uint64_t *refused, *recycled, *requests[HTTP_PURPOSES][CODES];
 };
 
 const char *http_outcome_name(enum http_outcome outcome)
@@ -182,11 +199,11 @@ static curl_socket_t open_socket(void *arg, curlsocktype purpose, struct curl_so
 /* Sockets that live longer than their transfer are closed here too, so arg is the client. */
 static int close_socket(void *arg, curl_socket_t fd)
 {
-	struct http *h = arg;
+	struct client *c = arg;
 
-	for (struct socket *s = h->sockets; s; s = s->next)
+	for (struct socket *s = c->sockets; s; s = s->next)
 		if (s->io.fd == fd)
-			loop_io_remove(h->loop, &s->io);
+			loop_io_remove(c->http->loop, &s->io);
 	return close(fd);
 }
 
@@ -256,29 +273,32 @@ static enum code code_of(const struct http_answer *a)
 
 /* Handles keep no data of the last transfer, and no connection: those belong to the multi
  * handle. */
-static void give_back(struct http *h, CURL *easy)
+static void give_back(struct client *c, CURL *easy)
 {
-	if (h->idle_count == IDLE_MAX) {
+	if (c->idle_count == IDLE_MAX || c != c->http->client) {
 		curl_easy_cleanup(easy);
 		return;
 	}
 	curl_easy_reset(easy);
-	h->idle[h->idle_count++] = easy;
+	c->idle[c->idle_count++] = easy;
 }
 
 static void transfer_free(struct transfer *t)
 {
 	struct http *h = t->http;
+	struct client *c = t->client;
 
 	if (t->next)
 		t->next->previous = t->previous;
 	if (t->previous)
 		t->previous->next = t->next;
 	else
-		h->transfers = t->next;
+		c->transfers = t->next;
 	*h->active -= 1;
-	curl_multi_remove_handle(h->multi, t->easy);
-	give_back(h, t->easy);
+	curl_multi_remove_handle(c->multi, t->easy);
+	give_back(c, t->easy);
+	if (c != h->client && !c->transfers)
+		loop_task_queue(h->loop, &h->sweep);
 	curl_slist_free_all(t->connect_to);
 	h->body_bytes -= (int64_t)t->body.len;
 	buf_release(&t->body);
@@ -327,13 +347,13 @@ static void transfer_cancel(struct transfer *t)
 }
 
 /* Ends what has ended. `done` may begin new requests, which end in a later turn. */
-static void reap(struct http *h)
+static void reap(struct client *c)
 {
 	struct transfer *t;
 	const CURLMsg *message;
 	int left;
 
-	while ((message = curl_multi_info_read(h->multi, &left))) {
+	while ((message = curl_multi_info_read(c->multi, &left))) {
 		CURLcode code = message->data.result;
 
 		curl_easy_getinfo(message->easy_handle, CURLINFO_PRIVATE, &t);
@@ -343,13 +363,13 @@ static void reap(struct http *h)
 
 /* curl in the loop. */
 
-static void act(struct http *h, curl_socket_t fd, int events)
+static void act(struct client *c, curl_socket_t fd, int events)
 {
 	int running;
-	CURLMcode code = curl_multi_socket_action(h->multi, fd, events, &running);
+	CURLMcode code = curl_multi_socket_action(c->multi, fd, events, &running);
 
 	assert(code == CURLM_OK);
-	reap(h);
+	reap(c);
 }
 
 static void on_ready(void *arg, uint32_t events)
@@ -363,7 +383,7 @@ static void on_ready(void *arg, uint32_t events)
 		curl_events |= CURL_CSELECT_OUT;
 	if (events & EPOLLERR)
 		curl_events |= CURL_CSELECT_ERR;
-	act(s->http, s->io.fd, curl_events);
+	act(s->client, s->io.fd, curl_events);
 }
 
 static void on_timer(void *arg)
@@ -373,27 +393,27 @@ static void on_timer(void *arg)
 
 static int set_timer(CURLM *multi, long timeout_msec, void *arg)
 {
-	struct http *h = arg;
+	struct client *c = arg;
 
 	(void)multi;
 	if (timeout_msec < 0)
-		loop_timer_cancel(h->loop, &h->timer);
+		loop_timer_cancel(c->http->loop, &c->timer);
 	else
-		loop_timer_set(h->loop, &h->timer, (uint64_t)timeout_msec * USEC_PER_MSEC);
+		loop_timer_set(c->http->loop, &c->timer, (uint64_t)timeout_msec * USEC_PER_MSEC);
 	return 0;
 }
 
-static struct socket *socket_new(struct http *h, curl_socket_t fd)
+static struct socket *socket_new(struct client *c, curl_socket_t fd)
 {
 	struct socket *s = xcalloc(1, sizeof(*s));
 
-	s->http = h;
-	s->next = h->sockets;
+	s->client = c;
+	s->next = c->sockets;
 	if (s->next)
 		s->next->previous = s;
-	h->sockets = s;
+	c->sockets = s;
 	loop_io_init(&s->io, on_ready, s);
-	curl_multi_assign(h->multi, fd, s);
+	curl_multi_assign(c->multi, fd, s);
 	return s;
 }
 
@@ -406,20 +426,21 @@ static void socket_free(struct socket *s)
 	if (s->previous)
 		s->previous->next = s->next;
 	else
-		s->http->sockets = s->next;
-	loop_io_remove(s->http->loop, &s->io);
+		s->client->sockets = s->next;
+	loop_io_remove(s->client->http->loop, &s->io);
 	free(s);
 }
 
 static int set_socket(CURL *easy, curl_socket_t fd, int what, void *arg, void *socketp)
 {
-	struct http *h = arg;
+	struct client *c = arg;
+	struct loop *loop = c->http->loop;
 	struct socket *s = socketp;
 	uint32_t events = 0;
 
 	(void)easy;
 	if (what == CURL_POLL_REMOVE) {
-		curl_multi_assign(h->multi, fd, NULL);
+		curl_multi_assign(c->multi, fd, NULL);
 		socket_free(s);
 		return 0;
 	}
@@ -428,11 +449,11 @@ static int set_socket(CURL *easy, curl_socket_t fd, int what, void *arg, void *s
 	if (what & CURL_POLL_OUT)
 		events |= EPOLLOUT;
 	if (!s)
-		s = socket_new(h, fd);
+		s = socket_new(c, fd);
 	if (s->io.fd < 0)
-		loop_io_add(h->loop, &s->io, fd, events);
+		loop_io_add(loop, &s->io, fd, events);
 	else
-		loop_io_change(h->loop, &s->io, events);
+		loop_io_change(loop, &s->io, events);
 	return 0;
 }
 
@@ -493,7 +514,7 @@ static void set_tls(struct transfer *t)
 	SET(t->easy, CURLOPT_SSL_CTX_FUNCTION, set_trust);
 	SET(t->easy, CURLOPT_SSL_CTX_DATA, t->http->trust);
 	SET(t->easy, CURLOPT_SSLVERSION, (long)CURL_SSLVERSION_TLSv1_2);
-	SET(t->easy, CURLOPT_SHARE, t->http->share);
+	SET(t->easy, CURLOPT_SHARE, t->client->share);
 }
 
 static void set_callbacks(struct transfer *t)
@@ -507,12 +528,12 @@ static void set_callbacks(struct transfer *t)
 	SET(t->easy, CURLOPT_OPENSOCKETFUNCTION, open_socket);
 	SET(t->easy, CURLOPT_OPENSOCKETDATA, t);
 	SET(t->easy, CURLOPT_CLOSESOCKETFUNCTION, close_socket);
-	SET(t->easy, CURLOPT_CLOSESOCKETDATA, t->http);
+	SET(t->easy, CURLOPT_CLOSESOCKETDATA, t->client);
 }
 
-static CURL *take_handle(struct http *h)
+static CURL *take_handle(struct client *c)
 {
-	CURL *easy = h->idle_count > 0 ? h->idle[--h->idle_count] : curl_easy_init();
+	CURL *easy = c->idle_count > 0 ? c->idle[--c->idle_count] : curl_easy_init();
 
 	assert(easy);
 	SET(easy, CURLOPT_NOSIGNAL, 1L);
@@ -524,33 +545,6 @@ static CURL *take_handle(struct http *h)
 	SET(easy, CURLOPT_USERAGENT, "standpipe/" STAGE_VERSION);
 	SET(easy, CURLOPT_HTTP_VERSION, (long)CURL_HTTP_VERSION_1_1);
 	return easy;
-}
-
-void http_get(struct http *h, const struct http_request *request)
-{
-	struct transfer *t = xcalloc(1, sizeof(*t));
-	CURLMcode code;
-
-	assert(!request->plain || host_policy_is_plain(h->policy, &request->host));
-	t->http = h;
-	t->request = *request;
-	t->request.path = NULL; /* borrowed until http_get returns */
-	t->started_usec = loop_now_usec(h->loop);
-	t->easy = take_handle(h);
-	buf_init(&t->body, request->max_bytes);
-	t->next = h->transfers;
-	if (t->next)
-		t->next->previous = t;
-	h->transfers = t;
-	*h->active += 1;
-	set_url(t, request->path);
-	set_address(t);
-	set_limits(t);
-	set_tls(t);
-	set_callbacks(t);
-	SET(t->easy, CURLOPT_HTTPHEADER, h->headers[request->purpose]);
-	code = curl_multi_add_handle(h->multi, t->easy);
-	assert(code == CURLM_OK);
 }
 
 /* The client itself. */
@@ -584,6 +578,8 @@ static void add_metrics(struct http *h, struct metrics *m)
 	h->refused = metrics_counter(m, "relay_address_refused_total",
 				     "Connections not made because the policy forbids the address.",
 				     NULL);
+	h->recycled = metrics_counter(m, "relay_http_clients_recycled_total",
+				      "HTTP clients that were given up for a new one.", NULL);
 }
 
 /* What requests under way hold, curl's own memory apart. */
@@ -594,21 +590,117 @@ static int64_t transfer_bytes(void *arg)
 	return *h->active * (int64_t)sizeof(struct transfer) + h->body_bytes;
 }
 
-static void multi_init(struct http *h, uint64_t connections)
+static struct client *client_new(struct http *h)
 {
-	h->multi = curl_multi_init();
-	assert(h->multi);
-	SET_MULTI(h->multi, CURLMOPT_SOCKETFUNCTION, set_socket);
-	SET_MULTI(h->multi, CURLMOPT_SOCKETDATA, h);
-	SET_MULTI(h->multi, CURLMOPT_TIMERFUNCTION, set_timer);
-	SET_MULTI(h->multi, CURLMOPT_TIMERDATA, h);
-	SET_MULTI(h->multi, CURLMOPT_PIPELINING, (long)CURLPIPE_NOTHING);
+	struct client *c = xcalloc(1, sizeof(*c));
+
+	c->http = h;
+	loop_timer_init(&c->timer, on_timer, c);
+	c->multi = curl_multi_init();
+	assert(c->multi);
+	SET_MULTI(c->multi, CURLMOPT_SOCKETFUNCTION, set_socket);
+	SET_MULTI(c->multi, CURLMOPT_SOCKETDATA, c);
+	SET_MULTI(c->multi, CURLMOPT_TIMERFUNCTION, set_timer);
+	SET_MULTI(c->multi, CURLMOPT_TIMERDATA, c);
+	SET_MULTI(c->multi, CURLMOPT_PIPELINING, (long)CURLPIPE_NOTHING);
+	SET_MULTI(c->multi, CURLMOPT_MAXCONNECTS, (long)h->connections);
+	c->share = curl_share_init();
+	assert(c->share);
+	curl_share_setopt(c->share, CURLSHOPT_SHARE, CURL_LOCK_DATA_SSL_SESSION);
+	return c;
+}
+
+/* It has no transfers. */
+static void client_free(struct client *c)
+{
+	while (c->idle_count > 0)
+		curl_easy_cleanup(c->idle[--c->idle_count]);
+	curl_multi_cleanup(c->multi);
+	curl_share_cleanup(c->share);
+	while (c->sockets)
+		socket_free(c->sockets);
+	loop_timer_cancel(c->http->loop, &c->timer);
+	free(c);
+}
+
+static void sweep(void *arg)
+{
+	struct http *h = arg;
+
+	for (struct client **at = &h->retired; *at;) {
+		struct client *c = *at;
+
+		if (c->transfers) {
+			at = &c->next;
+			continue;
+		}
+		*at = c->next;
+		client_free(c);
+	}
+}
+
+/* The present client gets no more requests, and another takes its place. */
+static void recycle(struct http *h)
+{
+	struct client *c = h->client;
+
+	h->client = client_new(h);
+	c->next = h->retired;
+	h->retired = c;
+	*h->recycled += 1;
+	loop_task_queue(h->loop, &h->sweep);
+}
+
+void http_configure(struct http *h, const struct config *config)
+{
+	bool keep_alive = config_flag(config, "resolve.keep_alive");
+
 	/* Connections that stay open: one for each lookup under way, and one for a list of
 	 * hosts. */
-	SET_MULTI(h->multi, CURLMOPT_MAXCONNECTS, (long)connections + 1);
-	h->share = curl_share_init();
-	assert(h->share);
-	curl_share_setopt(h->share, CURLSHOPT_SHARE, CURL_LOCK_DATA_SSL_SESSION);
+	h->connections = config_number(config, "resolve.concurrency") + 1;
+	h->recycle_interval = config_number(config, "resolve.recycle_interval");
+	if (!h->client) {
+		h->keep_alive = keep_alive;
+		return;
+	}
+	SET_MULTI(h->client->multi, CURLMOPT_MAXCONNECTS, (long)h->connections);
+	/* What is open stays so without anybody to use it: away with it. */
+	if (h->keep_alive && !keep_alive)
+		recycle(h);
+	h->keep_alive = keep_alive;
+}
+
+void http_get(struct http *h, const struct http_request *request)
+{
+	struct transfer *t = xcalloc(1, sizeof(*t));
+	struct client *c;
+	CURLMcode code;
+
+	assert(!request->plain || host_policy_is_plain(h->policy, &request->host));
+	if (h->recycle_interval > 0 && h->client->requests >= h->recycle_interval)
+		recycle(h);
+	c = h->client;
+	c->requests++;
+	t->http = h;
+	t->client = c;
+	t->request = *request;
+	t->request.path = NULL; /* borrowed until http_get returns */
+	t->started_usec = loop_now_usec(h->loop);
+	t->easy = take_handle(c);
+	buf_init(&t->body, request->max_bytes);
+	t->next = c->transfers;
+	if (t->next)
+		t->next->previous = t;
+	c->transfers = t;
+	*h->active += 1;
+	set_url(t, request->path);
+	set_address(t);
+	set_limits(t);
+	set_tls(t);
+	set_callbacks(t);
+	SET(t->easy, CURLOPT_HTTPHEADER, h->headers[request->purpose]);
+	code = curl_multi_add_handle(c->multi, t->easy);
+	assert(code == CURLM_OK);
 }
 
 int http_new(const struct config *config, const struct host_policy *policy, struct loop *loop,
@@ -628,11 +720,11 @@ int http_new(const struct config *config, const struct host_policy *policy, stru
 	h->loop = loop;
 	h->policy = policy;
 	h->trust = trust;
-	h->keep_alive = config_flag(config, "resolve.keep_alive");
-	loop_timer_init(&h->timer, on_timer, h);
+	loop_task_init(&h->sweep, sweep, h);
+	http_configure(h, config);
 	for (enum http_purpose p = 0; p < HTTP_PURPOSES; p++)
 		h->headers[p] = curl_slist_append(NULL, purposes[p].accept);
-	multi_init(h, config_number(config, "resolve.concurrency"));
+	h->client = client_new(h);
 	add_metrics(h, metrics);
 	memory_register(memory, "http", transfer_bytes, h);
 	memory_register(memory, "curl", curl_memory_bytes, NULL);
@@ -640,19 +732,22 @@ int http_new(const struct config *config, const struct host_policy *policy, stru
 	return 0;
 }
 
+static void cancel_all(struct client *c)
+{
+	while (c->transfers)
+		transfer_cancel(c->transfers);
+}
+
 void http_free(struct http *h)
 {
 	if (!h)
 		return;
-	while (h->transfers)
-		transfer_cancel(h->transfers);
-	while (h->idle_count > 0)
-		curl_easy_cleanup(h->idle[--h->idle_count]);
-	curl_multi_cleanup(h->multi);
-	curl_share_cleanup(h->share);
-	while (h->sockets)
-		socket_free(h->sockets);
-	loop_timer_cancel(h->loop, &h->timer);
+	cancel_all(h->client);
+	for (struct client *c = h->retired; c; c = c->next)
+		cancel_all(c);
+	sweep(h);
+	client_free(h->client);
+	loop_task_cancel(h->loop, &h->sweep);
 	for (enum http_purpose p = 0; p < HTTP_PURPOSES; p++)
 		curl_slist_free_all(h->headers[p]);
 	curl_global_cleanup();

@@ -9,7 +9,9 @@
  * no later resolution of it leads into a private network.
  *
  * How many requests are under way is bounded by the callers (resolver.h, calls.h); handles of ended
- * ones are kept for the next.
+ * ones are kept for the next. All that curl keeps between requests is destroyed and made anew every
+ * resolve.recycle_interval requests, so that what it may leak or hoard has an end; requests under
+ * way then go on to theirs.
  */
 #pragma once
 
@@ -60,11 +62,13 @@ struct http_request {
 	void *arg;
 };
 
-/* Reads network.ca_file and resolve.keep_alive, resolve.concurrency (how many connections stay open
- * for the next request). policy: borrowed until http_free. -EINVAL if the CA file cannot be
+/* Reads network.ca_file, and what http_configure reads. policy: borrowed until http_free. -EINVAL if the CA file cannot be
  * used. */
 int http_new(const struct config *config, const struct host_policy *policy, struct loop *loop,
 	     struct metrics *metrics, struct memory *memory, struct http **ret) MUST_CHECK;
+/* Reads resolve.keep_alive, resolve.concurrency (how many connections stay open for the next
+ * request) and resolve.recycle_interval, for the requests that follow. */
+void http_configure(struct http *h, const struct config *config);
 /* Requests under way end as cancelled. */
 void http_free(struct http *h);
 

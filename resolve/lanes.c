@@ -23,6 +23,7 @@ struct lanes {
 	struct resolver *resolver;
 	struct lane *lanes[LANES_MAX];
 	unsigned count;
+	bool stopped;
 	struct buf message; /* that is being written */
 	uint64_t *bad_messages;
 	uint64_t *broken;
@@ -31,7 +32,7 @@ struct lanes {
 
 static void lane_hold_if(struct lane *l)
 {
-	bool hold = l->outbox.len >= LANES_HOLD_BYTES;
+	bool hold = l->lanes->stopped || l->outbox.len >= LANES_HOLD_BYTES;
 
 	if (hold == l->held)
 		return;
@@ -47,9 +48,10 @@ static void empty_outbox(struct lane *l)
 
 static void on_up(void *arg)
 {
-	const struct lane *l = arg;
+	struct lane *l = arg;
 
 	log_debug("validate is there lane=%u", l->number);
+	lane_hold_if(l);
 }
 
 static void on_down(void *arg)
@@ -189,6 +191,13 @@ int lanes_add(struct lanes *ls, struct resolver *resolver, const char *url)
 	loop_task_init(&l->broken, break_lane, l);
 	ls->lanes[ls->count++] = l;
 	return 0;
+}
+
+void lanes_stop(struct lanes *ls)
+{
+	ls->stopped = true;
+	for (unsigned i = 0; i < ls->count; i++)
+		lane_hold_if(ls->lanes[i]);
 }
 
 void lanes_close(struct lanes *ls)

@@ -22,5 +22,7 @@ struct lanes *lanes_new(struct loop *loop, struct metrics *metrics, struct memor
  * pipe_listen_pair. */
 int lanes_add(struct lanes *l, struct resolver *resolver, const char *url) MUST_CHECK;
 void lanes_close(struct lanes *l);
+/* Takes no more lookups: they wait at the other end, for the process that comes after this one. */
+void lanes_stop(struct lanes *l);
 /* The resolver's `answer`. */
 void lanes_answer(void *asker, const struct identity *identity);

@@ -13,6 +13,7 @@
 #include "common/stage.h"
 #include "resolve/calls.h"
 #include "resolve/lanes.h"
+#include "resolve/recycle.h"
 
 struct resolve {
 	struct stage stage;
@@ -23,6 +24,7 @@ struct resolve {
 	struct resolver *resolver;
 	struct lanes *lanes;
 	struct calls *calls;
+	struct recycle recycle;
 };
 
 static int open_client(struct resolve *r)
@@ -105,16 +107,37 @@ out:
 	return error < 0 ? STAGE_EXIT_AGAIN : STAGE_GO;
 }
 
-/* What is under way is asked for again by those who wait for it, and nothing else is in hand. */
 static void stop(void *arg)
 {
 	struct resolve *r = arg;
 
-	loop_quit(r->stage.loop, 0);
+	recycle_drain(&r->recycle);
+}
+
+/* Whichever it was: all of them read what is theirs. */
+static void setting_changed(void *arg, const char *key)
+{
+	struct resolve *r = arg;
+	const struct config *c = r->stage.config;
+
+	(void)key;
+	http_configure(r->http, c);
+	resolver_configure(r->resolver, c);
+	recycle_configure(&r->recycle, c);
+	if (cache_configure(r->cache, c) < 0)
+		log_error("identity cache not opened again: %s", cache_error(r->cache));
+}
+
+static int run(struct resolve *r)
+{
+	recycle_init(&r->recycle, &r->stage, r->resolver, r->lanes, r->calls);
+	settings_on_change(r->stage.settings, setting_changed, r);
+	return stage_run(&r->stage, stop, r);
 }
 
 static void release(struct resolve *r)
 {
+	recycle_release(&r->recycle);
 	http_free(r->http); /* before those who wait for it */
 	names_free(r->names);
 	calls_close(r->calls);
@@ -140,7 +163,7 @@ int main(int argc, char **argv)
 	if (status == STAGE_GO)
 		status = open_pipes(&r);
 	if (status == STAGE_GO)
-		status = stage_run(&r.stage, stop, &r);
+		status = run(&r);
 	release(&r);
 	return status;
 }

@@ -258,6 +258,17 @@ static void leave_slot(struct fetch *f)
 	f->resolver->queues[f->method].under_way--;
 }
 
+static void answer_all_without_fetch(struct fetch *f)
+{
+	while (f->waiters) {
+		struct waiter *w = take_waiter(f, &f->waiters);
+
+		answer_without_fetch(f->resolver, fetch_did(f), w->newer_than_usec, w->asker,
+				     LOOKUP_RESULTS);
+		free(w);
+	}
+}
+
 /* A passing failure: nothing is learnt about the account, and all who wait are told so. */
 static void fail(struct fetch *f, const char *reason, uint64_t again_usec)
 {
@@ -269,12 +280,7 @@ static void fail(struct fetch *f, const char *reason, uint64_t again_usec)
 	*r->resolved[f->method][IDENTITY_UNAVAILABLE] += 1;
 	log_failure(r, f, reason);
 	leave_slot(f);
-	while (f->waiters) {
-		struct waiter *w = take_waiter(f, &f->waiters);
-
-		answer_without_fetch(r, fetch_did(f), w->newer_than_usec, w->asker, LOOKUP_RESULTS);
-		free(w);
-	}
+	answer_all_without_fetch(f);
 	fetch_free(f);
 	pump(r);
 }
@@ -617,6 +623,13 @@ static void add_resolved_metrics(struct resolver *r, struct metrics *m)
 		}
 }
 
+static int64_t queue_fill(void *arg)
+{
+	const struct resolver *r = arg;
+
+	return (int64_t)(1000 * r->fetch_count / RESOLVER_FETCHES_MAX);
+}
+
 static void add_metrics(struct resolver *r)
 {
 	static const char *const names[LOOKUP_RESULTS] = {
@@ -636,9 +649,42 @@ static void add_metrics(struct resolver *r)
 	add_resolved_metrics(r, m);
 	metrics_gauge_call(m, "relay_lookup_queue", "DIDs that wait for a fetch to begin.", NULL,
 			   queued_count, r);
+	metrics_gauge_call(m, "relay_queue_fill_permille",
+			   "How full a queue is, in parts of a thousand.", "what=\"lookups\"",
+			   queue_fill, r);
 	memory_register(r->options.memory, "queue", queue_bytes, r);
 	memory_register(r->options.memory, "failures", failures_memory_bytes, r->failures);
 	memory_register(r->options.memory, "leveldb", cache_memory_bytes, r->options.cache);
+}
+
+/* Nothing more is fetched: who waits for what is not under way is told so. */
+static void give_up_queue(struct queue *q)
+{
+	while (q->first) {
+		struct fetch *f = dequeue(q);
+
+		answer_all_without_fetch(f);
+		fetch_free(f);
+	}
+}
+
+void resolver_configure(struct resolver *r, const struct config *config)
+{
+	r->timeout_usec = config_time(config, "resolve.timeout");
+	r->ttl_failed_usec = config_time(config, "resolve.ttl_failed");
+	r->concurrency = (unsigned)config_number(config, "resolve.concurrency");
+	for (enum did_method m = 0; m < DID_METHODS; m++) {
+		r->queues[m].under_way_max = r->concurrency;
+		if (r->concurrency == 0)
+			give_up_queue(&r->queues[m]);
+	}
+	r->queues[DID_METHOD_WEB].under_way_max = (r->concurrency + 1) / 2;
+	pump(r);
+}
+
+size_t resolver_in_hand(const struct resolver *r)
+{
+	return r->fetch_count;
 }
 
 struct resolver *resolver_new(const struct resolver_options *options)
@@ -648,13 +694,9 @@ struct resolver *resolver_new(const struct resolver_options *options)
 	r->options = *options;
 	r->options.config = NULL;
 	r->failures = failures_new();
-	r->timeout_usec = config_time(options->config, "resolve.timeout");
-	r->ttl_failed_usec = config_time(options->config, "resolve.ttl_failed");
-	r->concurrency = (unsigned)config_number(options->config, "resolve.concurrency");
 	for (enum did_method m = 0; m < DID_METHODS; m++)
-		r->queues[m] = (struct queue){.end = &r->queues[m].first,
-					      .under_way_max = r->concurrency};
-	r->queues[DID_METHOD_WEB].under_way_max = (r->concurrency + 1) / 2;
+		r->queues[m] = (struct queue){.end = &r->queues[m].first};
+	resolver_configure(r, options->config);
 	r->failure_log = (struct log_limit){.burst = 10, .period_usec = 10 * USEC_PER_SEC};
 	r->cache_log = (struct log_limit){.burst = 1, .period_usec = 10 * USEC_PER_SEC};
 	loop_timer_init(&r->rest, on_rested, r);

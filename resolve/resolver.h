@@ -36,7 +36,7 @@
 struct resolver;
 
 struct resolver_options {
-	const struct config *config; /* resolve.concurrency, .timeout, .ttl_failed */
+	const struct config *config; /* what resolver_configure reads */
 	struct loop *loop;
 	struct metrics *metrics;
 	struct memory *memory;
@@ -52,10 +52,15 @@ struct resolver_options {
 
 /* Borrows what the options point to until resolver_free, config apart. */
 struct resolver *resolver_new(const struct resolver_options *options);
+/* Reads resolve.concurrency, .timeout and .ttl_failed, for all that begins from now on. Switched off,
+ * what waits is answered as if it had come afterwards. */
+void resolver_configure(struct resolver *r, const struct config *config);
 /* Call http_free and names_free before: they hold fetches under way. */
 void resolver_free(struct resolver *r);
 
 /* The answer may come from inside this function. */
 void resolver_lookup(struct resolver *r, const struct lookup *lookup, void *asker);
+/* Fetches in hand, waiting or under way. */
+size_t resolver_in_hand(const struct resolver *r);
 /* Its lookups are not answered any more. What is in hand for them goes on, for the cache. */
 void resolver_forget(struct resolver *r, const void *asker);

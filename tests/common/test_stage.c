@@ -33,6 +33,13 @@ static void stop_tiny(void *arg)
 		loop_quit(s->loop, 0);
 }
 
+static void *volatile left_behind;
+
+static __attribute__((noinline)) void leave_a_block_behind(void)
+{
+	left_behind = xmalloc(MIB(1));
+}
+
 static int run_tiny(const char *name, int argc, char **argv)
 {
 	bool has_instances = strcmp(name, "validate") == 0 || strcmp(name, "fanout") == 0;
@@ -51,6 +58,8 @@ static int run_tiny(const char *name, int argc, char **argv)
 	getrlimit(RLIMIT_NOFILE, &limit);
 	printf("data %s descriptors %s\n", data, limit.rlim_cur == limit.rlim_max ? "all" : "few");
 	fflush(stdout);
+	if (getenv("TEST_STAGE_LEAKS"))
+		leave_a_block_behind();
 	if (getenv("TEST_STAGE_HANGS"))
 		s.stop_usec = 50 * USEC_PER_MSEC;
 	status = stage_run(&s, stop_tiny, &s);
@@ -364,6 +373,41 @@ TEST(life_of_a_stage)
 	snprintf(want, sizeof(want), "data %s/store descriptors all\n", p.data);
 	CHECK_STR(file_text(c.out), want);
 	CHECK_STR(file_text(c.err), "<6>ready\n<6>stopping\n");
+	notify_close(notify);
+}
+
+/* The tiny stage leaves a block behind when it is asked to. */
+TEST(what_was_never_freed_is_told)
+{
+	struct heap *heap = heap_new();
+	struct place p;
+	struct child c;
+	int notify;
+
+	if (heap_start(heap, 0) == -ENOTSUP) {
+		heap_free(heap);
+		SKIP("this build's allocator takes no profiles");
+	}
+	heap_free(heap);
+	notify = notify_open();
+	place_init(&p);
+	setenv("TEST_STAGE_LEAKS", "1", 1);
+	{
+		const char *const arguments[] = {PLACE(p),
+						 "--set",
+						 "store.metrics_port=0",
+						 "--set",
+						 "group.leak_report=true",
+						 NULL};
+
+		child_start(&c, "store", arguments);
+	}
+	unsetenv("TEST_STAGE_LEAKS");
+	notify_expect(notify, "READY=1");
+	kill(c.pid, SIGTERM);
+	CHECK_INT(child_wait(&c), 0);
+	CHECK(strstr(file_text(c.err), " by=leave_a_block_behind < "));
+	CHECK(strstr(file_text(c.err), "never freed, in all: bytes="));
 	notify_close(notify);
 }
 

@@ -40,3 +40,24 @@ TEST(every_truncation_is_harmless)
 		(void)!exposition_sum(span_of(text, len), "relay_a_total", &sum);
 	}
 }
+
+TEST(samples_are_found_by_their_labels)
+{
+	struct span rest = SPAN_LITERAL(text);
+	struct exposition_sample sample;
+	double value = 0;
+
+	CHECK_INT(exposition_find(SPAN_LITERAL(text), "relay_a_total", "kind=\"z\"", &value), 0);
+	CHECK_INT((int)(2 * value), 9);
+	CHECK_INT(exposition_find(SPAN_LITERAL(text), "relay_a_total", "kind=\"q\"", &value),
+		  -ENOENT);
+	CHECK_INT(exposition_find(SPAN_LITERAL(text), "relay_b", "kind", &value), -ENOENT);
+	CHECK(exposition_next(&rest, "relay_a_total", &sample));
+	CHECK_SPAN(exposition_label(sample.labels, "kind"), SPAN_LITERAL("x y"));
+	CHECK_SPAN(exposition_label(sample.labels, "stage"), SPAN_LITERAL("store"));
+	CHECK_INT(exposition_label(sample.labels, "sort").len, 0);
+	CHECK(exposition_next(&rest, "relay_a_total", &sample));
+	CHECK_SPAN(exposition_label(sample.labels, "kind"), SPAN_LITERAL("z"));
+	CHECK(!exposition_next(&rest, "relay_a_total", &sample));
+	CHECK_INT(rest.len, 0);
+}

@@ -117,6 +117,26 @@ TEST(entries_are_fresh_for_their_time)
 	cache_close(c);
 }
 
+TEST(settings_change_while_it_is_open)
+{
+	struct config *config = make_config();
+	struct cache *c = open_cache(test_folder());
+	struct cache_entry e = make_entry(IDENTITY_FOUND, HOUR), got;
+	char error[256];
+
+	CHECK_INT(cache_put(c, did, &e), 0);
+	CHECK(cache_is_fresh(c, &e, 2 * HOUR));
+	CHECK_INT(config_set(config, "resolve.ttl_found=30m", error, sizeof(error)), 0);
+	CHECK_INT(config_set(config, "resolve.cache=1M", error, sizeof(error)), 0);
+	CHECK_INT(cache_configure(c, config), 0);
+	CHECK(!cache_is_fresh(c, &e, 2 * HOUR));
+	CHECK_INT(cache_get(c, did, &got), 0);
+	check_entry(&got, &e);
+	CHECK_INT(cache_put(c, did, &e), 0);
+	cache_close(c);
+	config_free(config);
+}
+
 TEST(a_value_decodes_to_what_was_encoded)
 {
 	struct cache_entry e = make_entry(IDENTITY_FOUND, 7), got;

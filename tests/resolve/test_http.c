@@ -491,6 +491,59 @@ TEST(connections_are_kept_if_configured)
 	CHECK_INT(connections_for(HTTP_HOST_CHECK, "resolve.keep_alive=true"), 5);
 }
 
+static unsigned requests_over(struct fixture *f, struct http_server *s, unsigned n)
+{
+	struct http_request q = request_for(host_of(s, "localhost"), true, "/", NULL);
+	unsigned before = http_server_connections(s);
+
+	q.purpose = HTTP_PLC;
+	for (unsigned i = 0; i < n; i++)
+		CHECK_INT(get(f, &q).status, 200);
+	return http_server_connections(s) - before;
+}
+
+TEST(a_client_is_made_anew_after_its_requests)
+{
+	const char *sets[] = {"network.plain_hosts=localhost:*", "resolve.recycle_interval=3",
+			      NULL};
+	struct http_server *s = http_server_new(NULL);
+	struct fixture f;
+
+	fixture_open(&f, sets);
+	http_server_put(s, "/", &(struct http_server_answer){.status = 200});
+	/* 3, 3, 3 and 1, over a connection each. */
+	CHECK_INT(requests_over(&f, s, 10), 4);
+	CHECK_INT(fixture_metric(&f, "relay_http_clients_recycled_total{stage=\"resolve\"}"), 3);
+	CHECK(fixture_wait(&f, so_many_are_open, &(struct connections){s, 1}));
+	fixture_close(&f);
+	http_server_free(s);
+}
+
+TEST(settings_are_for_what_follows)
+{
+	const char *sets[] = {"network.plain_hosts=localhost:*", NULL};
+	struct http_server *s = http_server_new(NULL);
+	struct fixture f;
+
+	fixture_open(&f, sets);
+	http_server_put(s, "/", &(struct http_server_answer){.status = 200});
+	CHECK_INT(requests_over(&f, s, 5), 1);
+	CHECK(fixture_wait(&f, so_many_are_open, &(struct connections){s, 1}));
+	/* Nobody uses the open connection any more, and it ends. */
+	fixture_set(&f, "resolve.keep_alive=false");
+	http_configure(f.http, f.config);
+	CHECK(fixture_wait(&f, so_many_are_open, &(struct connections){s, 0}));
+	CHECK_INT(requests_over(&f, s, 5), 5);
+	fixture_set(&f, "resolve.keep_alive=true");
+	http_configure(f.http, f.config);
+	CHECK_INT(requests_over(&f, s, 5), 1);
+	fixture_set(&f, "resolve.recycle_interval=1");
+	http_configure(f.http, f.config);
+	CHECK_INT(requests_over(&f, s, 5), 5);
+	fixture_close(&f);
+	http_server_free(s);
+}
+
 #define MANY 200
 
 struct many {
@@ -564,6 +617,46 @@ TEST(requests_under_way_are_cancelled_at_the_end)
 	CHECK(r.done);
 	CHECK_INT(r.outcome, HTTP_CANCELLED);
 	http_server_free(s);
+}
+
+/* Each has a client of its own, and all of them end with theirs. */
+TEST(retired_clients_end_what_they_have)
+{
+	const char *sets[] = {"network.plain_hosts=localhost:*", "resolve.recycle_interval=1",
+			      NULL};
+	struct many *m = xcalloc(1, sizeof(*m));
+	struct fixture f;
+
+	m->s = http_server_new(NULL);
+	fixture_open(&f, sets);
+	http_server_put(m->s, "/", &(struct http_server_answer){.status = 200, .body = "hello"});
+	http_server_hold(m->s, true);
+	for (size_t i = 0; i < MANY; i++) {
+		struct http_request q = request_for(host_of(m->s, "localhost"), true, "/",
+						    &m->results[i]);
+
+		http_get(f.http, &q);
+	}
+	CHECK(fixture_wait(&f, all_wait, m));
+	http_server_hold(m->s, false);
+	CHECK(fixture_wait(&f, all_are_done, m));
+	for (size_t i = 0; i < MANY; i++)
+		CHECK_INT(m->results[i].status, 200);
+	CHECK(fixture_wait(&f, so_many_are_open, &(struct connections){m->s, 1}));
+	/* And at the end of all. */
+	memset(m->results, 0, sizeof(m->results));
+	http_server_hold(m->s, true);
+	for (size_t i = 0; i < MANY; i++) {
+		struct http_request q = request_for(host_of(m->s, "localhost"), true, "/",
+						    &m->results[i]);
+
+		http_get(f.http, &q);
+	}
+	fixture_close(&f);
+	CHECK(all_are_done(m));
+	http_server_hold(m->s, false);
+	http_server_free(m->s);
+	free(m);
 }
 
 TEST(text_is_escaped_for_a_query)

@@ -441,6 +441,36 @@ TEST(switched_off_means_the_cache_alone)
 	bench_close(&b);
 }
 
+TEST(it_is_switched_off_and_on_while_it_runs)
+{
+	struct asker waiting = {0}, under_way = {0};
+	static const char *const sets[] = {"resolve.concurrency=1", NULL};
+	struct bench b;
+
+	bench_open(&b, sets);
+	put_document(&b, plc(1), "https://pds.example.com", "alice.test");
+	put_document(&b, plc(2), "https://pds.example.com", "bob.test");
+	http_server_hold(b.server, true);
+	ask(&b, plc(1), 0, &under_way);
+	ask(&b, plc(2), 0, &waiting);
+	wait_for_server(&b, 1);
+	fixture_set(&b.f, "resolve.concurrency=0");
+	resolver_configure(b.resolver, b.f.config);
+	/* What waits is told so, what is under way goes on. */
+	CHECK_INT(waiting.count, 1);
+	CHECK_INT(waiting.last.status, IDENTITY_UNAVAILABLE);
+	CHECK_INT(resolver_in_hand(b.resolver), 1);
+	http_server_hold(b.server, false);
+	wait_for(&b, &under_way, 1);
+	CHECK_INT(under_way.last.status, IDENTITY_FOUND);
+	CHECK_INT(resolver_in_hand(b.resolver), 0);
+	CHECK_INT(look_up(&b, plc(2), 0)->last.status, IDENTITY_UNAVAILABLE);
+	fixture_set(&b.f, "resolve.concurrency=2");
+	resolver_configure(b.resolver, b.f.config);
+	CHECK_INT(look_up(&b, plc(2), 0)->last.status, IDENTITY_FOUND);
+	bench_close(&b);
+}
+
 TEST(a_stale_identity_serves_when_nothing_newer_is_to_be_had)
 {
 	static const char *const sets[] = {"resolve.ttl_found=1h", "resolve.ttl_failed=1us", NULL};

@@ -1,0 +1,185 @@
+#include "common/settings.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "tests/test.h"
+
+struct stand {
+	struct config *config;
+	struct settings *settings;
+	char path[256];
+	unsigned changes; /* that the stage was told of */
+	char last[64];
+};
+
+static void note(void *arg, const char *key)
+{
+	struct stand *s = arg;
+
+	s->changes++;
+	snprintf(s->last, sizeof(s->last), "%s", key);
+}
+
+/* As a stage that starts with this setting on its command line. */
+static void stand_start(struct stand *s, const char *set)
+{
+	char reason[512] = "";
+
+	s->config = config_new();
+	if (set)
+		CHECK_INT(config_set(s->config, set, reason, sizeof(reason)), 0);
+	s->settings = settings_new(s->config, "resolve");
+	CHECK_INT(settings_open(s->settings, s->path, reason, sizeof(reason)), 0);
+	CHECK_STR(reason, "");
+	settings_on_change(s->settings, note, s);
+	s->changes = 0;
+}
+
+static void stand_stop(struct stand *s)
+{
+	settings_free(s->settings);
+	config_free(s->config);
+}
+
+static void stand_open(struct stand *s)
+{
+	*s = (struct stand){0};
+	snprintf(s->path, sizeof(s->path), "%s/settings", test_folder());
+	stand_start(s, NULL);
+}
+
+static void check_list(struct stand *s, const char *line, bool want)
+{
+	struct buf list;
+
+	buf_init(&list, KIB(64));
+	settings_list(s->settings, false, &list);
+	if (test_contains(buf_span(&list), line) != want)
+		test_fail(__FILE__, __LINE__, "%s in %.*s", line, (int)list.len,
+			  (const char *)list.ptr);
+	buf_release(&list);
+}
+
+TEST(a_change_is_in_force_and_survives)
+{
+	struct stand s;
+	char reason[512];
+
+	stand_open(&s);
+	CHECK_INT(settings_change(s.settings, "resolve.keep_alive=false", reason, sizeof(reason)),
+		  0);
+	CHECK(!config_flag(s.config, "resolve.keep_alive"));
+	CHECK_INT(s.changes, 1);
+	CHECK_STR(s.last, "resolve.keep_alive");
+	check_list(&s, "resolve.keep_alive = false (configured: true)\n", true);
+	check_list(&s, "resolve.concurrency = 64\n", true);
+	stand_stop(&s);
+	/* It goes before what the command line says. */
+	stand_start(&s, "resolve.keep_alive=true");
+	CHECK(!config_flag(s.config, "resolve.keep_alive"));
+	CHECK_INT(s.changes, 0);
+	CHECK_INT(settings_change(s.settings, "resolve.keep_alive", reason, sizeof(reason)), 0);
+	CHECK(config_flag(s.config, "resolve.keep_alive"));
+	CHECK_INT(s.changes, 1);
+	check_list(&s, "(configured:", false);
+	stand_stop(&s);
+	stand_start(&s, "resolve.keep_alive=false");
+	CHECK(!config_flag(s.config, "resolve.keep_alive"));
+	stand_stop(&s);
+}
+
+TEST(several_changes_are_kept_side_by_side)
+{
+	static const char *const changes[] = {"resolve.concurrency=0", "resolve.ttl_found=1h",
+					      "resolve.cache=1M", "resolve.concurrency=7",
+					      "resolve.ttl_found"};
+	struct stand s;
+	char reason[512];
+
+	stand_open(&s);
+	for (size_t i = 0; i < ARRAY_SIZE(changes); i++)
+		CHECK_INT(settings_change(s.settings, changes[i], reason, sizeof(reason)), 0);
+	stand_stop(&s);
+	stand_start(&s, NULL);
+	CHECK_INT(config_number(s.config, "resolve.concurrency"), 7);
+	CHECK_INT(config_size(s.config, "resolve.cache"), 1 << 20);
+	CHECK_INT(config_time(s.config, "resolve.ttl_found"), 86400000000);
+	check_list(&s, "resolve.ttl_found = 24h\n", true);
+	stand_stop(&s);
+}
+
+TEST(what_may_not_be_changes_nothing)
+{
+	static const struct {
+		const char *text, *says;
+	} cases[] = {
+		{"resolve.keep_alive=maybe", "neither true nor false"},
+		{"resolve.concurrency=5000", "not within"},
+		{"resolve.ttl_found=1", "is no time"},
+		{"resolve.plc_url=http://x", "cannot be changed while"},
+		{"resolve.nonsense=1", "cannot be changed while"},
+		{"store.cache=1M", "cannot be changed while"},
+		{"=", "cannot be changed while"},
+		{"resolve.keep_alive=\n[group]", "control character"},
+	};
+	struct stand s;
+	char reason[512];
+
+	stand_open(&s);
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		reason[0] = '\0';
+		CHECK_INT(settings_change(s.settings, cases[i].text, reason, sizeof(reason)),
+			  -EINVAL);
+		if (!strstr(reason, cases[i].says))
+			test_fail(__FILE__, __LINE__, "%s: %s", cases[i].text, reason);
+	}
+	CHECK_INT(s.changes, 0);
+	CHECK(config_flag(s.config, "resolve.keep_alive"));
+	CHECK_INT(access(s.path, F_OK), -1);
+	stand_stop(&s);
+}
+
+TEST(what_cannot_be_kept_is_not_done)
+{
+	struct stand s;
+	char reason[512] = "";
+
+	stand_open(&s);
+	stand_stop(&s);
+	snprintf(s.path, sizeof(s.path), "%s/nowhere/settings", test_folder());
+	stand_start(&s, NULL);
+	CHECK_INT(settings_change(s.settings, "resolve.concurrency=1", reason, sizeof(reason)),
+		  -ENOENT);
+	CHECK(strstr(reason, "resolve.concurrency cannot be kept: "));
+	CHECK_INT(config_number(s.config, "resolve.concurrency"), 64);
+	CHECK_INT(s.changes, 0);
+	check_list(&s, "(configured:", false);
+	stand_stop(&s);
+}
+
+TEST(a_file_that_is_wrong_is_refused_with_its_line)
+{
+	struct stand s = {0};
+	char reason[512] = "";
+	FILE *f;
+
+	snprintf(s.path, sizeof(s.path), "%s/settings", test_folder());
+	f = fopen(s.path, "we");
+	fputs("[resolve]\nconcurrency = many\n", f);
+	fclose(f);
+	s.config = config_new();
+	s.settings = settings_new(s.config, "resolve");
+	CHECK_INT(settings_open(s.settings, s.path, reason, sizeof(reason)), -EINVAL);
+	CHECK(strstr(reason, "/settings:2: [resolve] concurrency: "));
+	stand_stop(&s);
+	/* A stage of which nothing can be changed has no such file, and does not look for one. */
+	s.config = config_new();
+	s.settings = settings_new(s.config, "validate");
+	CHECK_INT(settings_open(s.settings, s.path, reason, sizeof(reason)), 0);
+	CHECK_INT(settings_change(s.settings, "validate.key_cache=1M", reason, sizeof(reason)),
+		  -EINVAL);
+	stand_stop(&s);
+}
