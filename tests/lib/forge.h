@@ -1,6 +1,6 @@
 /*
- * Parts of repositories that break one rule and keep all others: trees written node by node, commits
- * signed over whatever they say, archives without one of their blocks.
+ * Parts of repositories that break one rule and keep all others: trees written node by node,
+ * commits signed over whatever they say, archives without one of their blocks.
  */
 #pragma once
 

@@ -1,7 +1,8 @@
 /*
  * The recorded scenarios: what a host once sent, and which of it a relay has to pass on. They hold
  * no raw frames: these are made again from the JSON form of their parts, and held against the sizes
- * and digests that are known of them. Only public keys are known, so nothing in them can be altered.
+ * and digests that are known of them. Only public keys are known, so nothing in them can be
+ * altered.
  *
  * Needs test_vectors().
  */

@@ -451,8 +451,12 @@ const struct fault faults[] = {
 	 .spoil = spoil_signature},
 	{"wrong_key", "signed by a key that is not the account's", OBJECTS,
 	 REFUSED("bad_signature", VERDICT_BAD_SIGNATURE), .act = do_commit, .spoil = spoil_key},
-	{"high_s_signature", "the other signature of the same, with s in the upper half", CRYPTO,
-	 REFUSED("bad_signature", VERDICT_BAD_SIGNATURE), .act = do_commit, .spoil = spoil_high_s},
+	{"high_s_k256", "the other signature of the same, with s in the upper half", CRYPTO,
+	 REFUSED("bad_signature", VERDICT_BAD_SIGNATURE), .act = do_commit, .spoil = spoil_high_s,
+	 .curve = ON_K256},
+	{"high_s_p256", "the same on P-256", CRYPTO,
+	 REFUSED("bad_signature", VERDICT_BAD_SIGNATURE), .act = do_commit, .spoil = spoil_high_s,
+	 .curve = ON_P256},
 	{"der_signature", "a right signature in DER", CRYPTO,
 	 REFUSED("commit_bad_object", VERDICT_COMMIT_BAD_OBJECT), .act = do_commit,
 	 .spoil = spoil_der},
@@ -535,6 +539,8 @@ const struct fault faults[] = {
 	 .spoil = spoil_no_prev_data},
 
 	/* trees, correctly signed */
+	{"mst_of_another", "a right tree that no op tells of", VALIDATION,
+	 REFUSED("inversion_failed", VERDICT_INVERSION_FAILED), .act = do_tree, .tree = spoil_tree},
 	{"mst_heights", "keys of two heights in one node", MST,
 	 REFUSED("mst_bad_node", VERDICT_MST_BAD_NODE), .act = do_tree, .tree = spoil_tree_heights},
 	{"mst_order", "keys that descend", MST, REFUSED("mst_bad_node", VERDICT_MST_BAD_NODE),

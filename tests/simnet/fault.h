@@ -8,8 +8,8 @@
  *	fault_undo(fault_find("bad_cbor"), &s);
  *	fault_scene_speak(&s);
  *
- * The judge is told of every event that is one. Of other bytes it is not told: whatever comes out of
- * them is forged.
+ * The judge is told of every event that is one. Of other bytes it is not told: whatever comes out
+ * of them is forged.
  */
 #pragma once
 
@@ -22,6 +22,8 @@ enum fault_end {
 	CONNECTION_REFUSED, /* none lasts until the fault is undone; dials are further and further
 			       apart */
 };
+
+enum fault_curve { ANY_CURVE, ON_K256, ON_P256 };
 
 struct fault {
 	const char *name; /* "wrong_signature" */
@@ -36,6 +38,7 @@ struct fault {
 	enum fault_end end;
 	unsigned dials; /* CONNECTION_ENDED: until the stream goes on. CONNECTION_REFUSED: how many
 			   are to be seen. */
+	enum fault_curve curve; /* of the victim's key */
 	/* How it is done: fault.c's business. */
 	void (*act)(const struct fault *f, struct fault_scene *s);
 	void (*spoil)(struct fault_scene *s, struct repo_commit *c);

@@ -541,6 +541,14 @@ static struct cid put_leaf(struct forge *f, const char *key)
 	return forge_node(f, NULL, &e, 1);
 }
 
+void spoil_tree(struct forge *f)
+{
+	struct keys k;
+	size_t shared = make_keys(&k, 0, 0);
+
+	put_pair(f, entry(k.a, 0, NULL), entry(k.b, shared, NULL));
+}
+
 void spoil_tree_heights(struct forge *f)
 {
 	struct keys k;

@@ -69,6 +69,8 @@ void spoil_frame_did_method(struct span frame, struct buf *out);
 
 /* Trees. */
 
+/* With nothing wrong about it, but that no commit of the victim leads to it. */
+void spoil_tree(struct forge *f);
 void spoil_tree_heights(struct forge *f);
 void spoil_tree_order(struct forge *f);
 void spoil_tree_same_key(struct forge *f);

@@ -14,7 +14,8 @@
 #include "tests/test.h"
 
 #define NEIGHBOURS       2
-#define EVENTS           3 /* of each neighbour, before a fault, with it, and after it */
+#define EVENTS           3   /* of each neighbour, before a fault, with it, and after it */
+#define ACCOUNTS         100 /* of each host: enough to find one on either curve */
 #define BACKOFF_MIN_USEC (20 * USEC_PER_MSEC)
 
 struct neighbour {
@@ -68,12 +69,16 @@ static uint32_t host_of(size_t fault)
 	return NEIGHBOURS + (uint32_t)fault;
 }
 
-static void init_scene(struct fault_scene *s, uint32_t host)
+/* Accounts are dealt out to the hosts in turn. The first of a host's is the newcomer. */
+static void init_scene(struct fault_scene *s, uint32_t host, enum fault_curve curve)
 {
-	uint32_t hosts = world_settings(all.world)->hosts;
+	const struct world_settings *settings = world_settings(all.world);
+	uint32_t account = host + settings->hosts;
 
-	/* Accounts are dealt out to the hosts in turn. */
-	fault_scene_init(s, all.network, all.world, all.judge, host, host, hosts + host);
+	while (curve != ANY_CURVE &&
+	       world_curve(all.world, account) != (curve == ON_P256 ? CURVE_P256 : CURVE_K256))
+		account += settings->hosts;
+	fault_scene_init(s, all.network, all.world, all.judge, host, account, host);
 }
 
 static void open_network(void)
@@ -81,7 +86,7 @@ static void open_network(void)
 	const struct world_settings settings = {
 		.seed = test_random(),
 		.hosts = host_of(fault_count),
-		.accounts = 2 * host_of(fault_count),
+		.accounts = ACCOUNTS * host_of(fault_count),
 		.port = free_port(),
 		.p256_percent = 40,
 		.legacy_percent = 20,
@@ -92,10 +97,10 @@ static void open_network(void)
 	all.network = network_new(all.loop, all.world);
 	all.judge = judge_open();
 	for (size_t i = 0; i < NEIGHBOURS; i++)
-		init_scene(&all.neighbours[i].scene, (uint32_t)i);
+		init_scene(&all.neighbours[i].scene, (uint32_t)i, ANY_CURVE);
 	all.scenes = xcalloc(fault_count, sizeof(*all.scenes));
 	for (size_t i = 0; i < fault_count; i++) {
-		init_scene(&all.scenes[i], host_of(i));
+		init_scene(&all.scenes[i], host_of(i), faults[i].curve);
 		all.scenes[i].neighbour = &all.neighbours[i % NEIGHBOURS].scene;
 	}
 }
