@@ -182,10 +182,13 @@ static int take_events(struct validator *v, struct reader *r)
 
 static int take_backlog(struct validator *v)
 {
-	struct reader r = reader_of(
-		span_of(v->backlog.ptr + v->backlog_done, v->backlog.len - v->backlog_done));
-	int error = take_events(v, &r);
+	struct reader r;
+	int error;
 
+	if (v->backlog.len == 0)
+		return 0;
+	r = reader_of(span_of(v->backlog.ptr + v->backlog_done, v->backlog.len - v->backlog_done));
+	error = take_events(v, &r);
 	v->backlog_done = v->backlog.len - r.left;
 	if (r.left == 0) {
 		buf_trim(&v->backlog, BUFFER_KEEP);
