@@ -96,8 +96,8 @@ int command_show(int argc, char **argv)
 
 static void print_record(const struct corpus_record *r)
 {
-	static const char *const states[] = {"present", "missing", "tombstoned", "without a key",
-					     "without a PDS"};
+	static const char *const states[] = {"present",       "missing",       "tombstoned",
+					     "without a key", "without a PDS", "unknown"};
 
 	if (r->type == CORPUS_BARRIER)
 		printf("barrier\n");

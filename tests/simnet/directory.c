@@ -30,6 +30,8 @@ static int put_document(const struct directory *d, const char *did, struct buf *
 	case WORLD_IDENTITY_NO_PDS:
 		world_document(d->world, account, json);
 		return 200;
+	case WORLD_IDENTITY_UNKNOWN:
+		return refuse(json, 500, "InternalServerError");
 	case WORLD_IDENTITY_TOMBSTONED:
 		return refuse(json, 410, "Gone");
 	default:

@@ -8,6 +8,7 @@
 #include <arpa/inet.h>
 #include <stdlib.h>
 
+#include "tests/lib/frame.h"
 #include "tests/lib/group.h"
 #include "tests/simnet/fault.h"
 #include "tests/simnet/reader.h"
@@ -85,7 +86,7 @@ static void open_network(void)
 {
 	const struct world_settings settings = {
 		.seed = test_random(),
-		.hosts = host_of(fault_count),
+		.hosts = host_of(fault_count) + 1,
 		.accounts = ACCOUNTS * host_of(fault_count),
 		.port = free_port(),
 		.p256_percent = 40,
@@ -118,12 +119,14 @@ static void open_relay(void)
 		"ingest.connect_timeout=2s",
 		"ingest.ping_interval=500ms",
 		"ingest.read_timeout=3s",
+		"ingest.host_window=256K",
+		"resolve.ttl_failed=100ms",
 	};
 	const char *const *more = network_relay_settings(all.network, test_folder());
 
 	snprintf(bootstrap, sizeof(bootstrap), "ingest.bootstrap=https://%s",
 		 world_host_name(all.world, 0, name));
-	for (size_t i = 6; *more; i++)
+	for (size_t i = 8; *more; i++)
 		settings[i] = *more++;
 	all.group = group_new(all.loop, settings);
 	group_start(all.group);
@@ -368,6 +371,69 @@ TEST(all_faults_together)
 	}
 	buf_release(&body);
 	close_all();
+}
+
+struct flood {
+	struct fault_scene scene; /* of the host behind all others */
+	struct repo repo;         /* of an account whose document cannot be had */
+};
+
+static void set_state(struct flood *f, enum world_identity_state state)
+{
+	struct world_identity i;
+
+	world_identity(all.world, f->scene.newcomer, &i);
+	i.state = state;
+	world_change(all.world, f->scene.newcomer, &i);
+}
+
+/* Events of more bytes than one host may have on their way, and one of another account. */
+static void send_flood(struct flood *f)
+{
+	uint8_t record[8192] = {0};
+
+	for (unsigned i = 0; i < 64; i++) {
+		struct buf *frame = fault_scene_frame(&f->scene);
+		struct repo_commit c;
+		char path[64];
+
+		snprintf(path, sizeof(path), "com.example.record/%u", i);
+		record[0] = (uint8_t)i;
+		repo_put(&f->repo, path, span_of(record, sizeof(record)));
+		repo_commit(&f->repo, clock_usec(), &c);
+		frame_put_commit(frame, ++f->scene.seq, &c);
+		repo_commit_release(&c);
+		fault_scene_send(&f->scene, CORPUS_COMMIT, f->scene.newcomer, f->scene.seq,
+				 buf_span(frame), VERDICT_ACCEPTED);
+	}
+	fault_scene_speak(&f->scene);
+}
+
+/* An account that nobody can tell of, and that has much to say, holds up its own host and no other;
+ * what waits is lost neither. */
+TEST(one_account_floods)
+{
+	struct flood f;
+
+	open_all();
+	init_scene(&f.scene, host_of(fault_count), ANY_CURVE);
+	fault_scene_make_repo(all.world, f.scene.newcomer, &f.repo);
+	set_state(&f, WORLD_IDENTITY_UNKNOWN);
+	let_neighbours_speak();
+	wait_until(all.loop, is_complete, NULL, "all events before the flood");
+	send_flood(&f);
+	group_wait_metric(all.group, "ingest", "relay_hosts_paused", "", 1);
+	let_neighbours_speak();
+	wait_until(all.loop, are_neighbours_heard, NULL, "the neighbours' events");
+	CHECK(!judge_is_complete(all.judge));
+	set_state(&f, WORLD_IDENTITY_PRESENT);
+	wait_until(all.loop, is_complete, NULL, "all events of the flood");
+	CHECK_INT(group_metric(all.group, "ingest", "relay_hosts_paused", ""), 0);
+	CHECK_INT(network_host_connections(all.network, f.scene.host), 1);
+	CHECK(judge_verdict(all.judge));
+	close_all();
+	repo_release(&f.repo);
+	fault_scene_release(&f.scene);
 }
 
 TEST(the_table_agrees_with_itself)

@@ -62,8 +62,9 @@ enum world_identity_state {
 	WORLD_IDENTITY_TOMBSTONED, /* 410 */
 	WORLD_IDENTITY_NO_KEY,     /* a document without a key, */
 	WORLD_IDENTITY_NO_PDS,     /* or without a PDS */
+	WORLD_IDENTITY_UNKNOWN,    /* 500: nobody can say */
 };
-#define WORLD_IDENTITY_STATES (WORLD_IDENTITY_NO_PDS + 1)
+#define WORLD_IDENTITY_STATES (WORLD_IDENTITY_UNKNOWN + 1)
 
 /* What the account's DID document says now. */
 struct world_identity {
