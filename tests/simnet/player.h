@@ -7,13 +7,17 @@
 #include "tests/simnet/judge.h"
 #include "tests/simnet/network.h"
 
+/* At full speed, so many bytes wait for the hosts' sockets at most, and one event. */
+#define PLAYER_PENDING_BYTES MIB(8)
+
 struct player;
 
-/* per_sec: events a second; 0: as fast as the hosts' sockets take them (pending bytes are kept
- * below a bound). judge may be NULL: then barriers are passed at once. Borrows all until
- * player_free. */
-struct player *player_new(struct loop *l, struct corpus *c, struct network *n, struct judge *j,
-			  uint64_t per_sec);
+/* per_sec: events a second; 0: as fast as the hosts' sockets take them. A rate is kept whatever the
+ * sockets take; of a time in which the loop stood still, a second at most is made up for. judge may be NULL:
+ * then barriers are passed at once. Borrows all until player_free; w is the network's world. Plays
+ * from where the corpus stands. */
+struct player *player_new(struct loop *l, struct corpus *c, struct world *w, struct network *n,
+			  struct judge *j, uint64_t per_sec);
 void player_free(struct player *p);
 void player_start(struct player *p);
 void player_stop(struct player *p);
