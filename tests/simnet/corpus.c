@@ -172,6 +172,9 @@ void corpus_writer_close(struct corpus_writer *w)
 	if (fseek(w->file, 0, SEEK_SET) < 0)
 		give_up(w->part);
 	put_head(w);
+	/* Or what is synced next, by a store that is under test, would wait for all of it. */
+	if (fflush(w->file) != 0 || fdatasync(fileno(w->file)) < 0)
+		give_up(w->part);
 	if (fclose(w->file) != 0 || rename(w->part, w->path) < 0)
 		give_up(w->part);
 	buf_release(&w->record);
