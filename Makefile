@@ -37,7 +37,7 @@ ifdef WERROR
 OUR_CFLAGS += -Werror
 endif
 
-ROOMS := common $(STAGES) ctl tests/lib tests/simnet tests/bench
+ROOMS := common $(STAGES) ctl tests/lib tests/simnet tests/faults tests/bench
 sources = $(filter-out %/main.c $(1)/test_%.c $(1)/bench_%.c,$(wildcard $(1)/*.c))
 objects = $(patsubst %.c,$(B)/obj/%.o,$(1))
 LIBS := $(foreach r,$(ROOMS),$(if $(call sources,$(r)),$(B)/lib/$(notdir $(r)).a))
@@ -53,7 +53,7 @@ ALL_C := $(foreach r,$(ROOMS) tests $(addprefix tests/,common $(STAGES) ctl pipe
 export STANDPIPE_BUILD := $(CURDIR)/$(B)
 
 all: $(PROGRAMS) ## build the stages and the standpipe command
-.PHONY: all deps run test test-unit test-pipeline test-real bench asan lint format fuzz install clean help
+.PHONY: all deps run test test-unit test-pipeline test-faults test-real bench asan lint format fuzz install clean help
 .DELETE_ON_ERROR:
 .SECONDARY:
 
@@ -89,8 +89,12 @@ $(B)/tests/pipeline/%: $(B)/obj/tests/pipeline/%.o $(group_libs)
 # What it makes is held against the stages' own reading.
 $(B)/tests/simnet/%: $(B)/obj/tests/simnet/%.o $(B)/lib/resolve.a $(B)/lib/validate.a $(group_libs)
 	$(call link,$^)
-$(B)/tests/faults/%: $(B)/obj/tests/faults/%.o $(group_libs)
+# Faults: a library that is loaded into the group's processes stands between them and the system.
+$(B)/tests/faults/%: $(B)/obj/tests/faults/%.o $(B)/lib/faults.a $(group_libs) | $(B)/tests/faults/interposer.so
 	$(call link,$^)
+$(B)/tests/faults/interposer.so: tests/faults/preload/interposer.c tests/faults/control.h Makefile
+	$(call say,LINK,$@)mkdir -p $(@D) && $(CC) $(OUR_CPPFLAGS) $(filter-out -fsanitize% -fno-sanitize%,$(OUR_CFLAGS)) $(CFLAGS) \
+		-fPIC -shared -o $@ $<
 $(SIMNET): $(B)/obj/tests/simnet/main.o $(group_libs)
 	$(call link,$^)
 # A bench links with every stage as well: it times their parts alone.
@@ -145,6 +149,10 @@ test-unit: $(TESTS) $(FUZZERS) ## unit tests and the replayed fuzz corpora
 
 test-pipeline: all $(PIPELINE_TESTS) ## the whole group against small fake hosts
 	$(Q)tests/summary $(PIPELINE_TESTS)
+
+# SECONDS and SEED of the long run.
+test-faults: all $(B)/tests/faults/test_faults ## faults of every kind at random: make test-faults SECONDS=n SEED=n
+	$(Q)FAULT_SECONDS=$(or $(SECONDS),600) $(if $(SEED),TEST_SEED=$(SEED)) $(B)/tests/faults/test_faults the_long_run
 
 test-real: deps all $(SIMNET) ## real PDS, PLC directory and clients from npm
 	$(Q)tests/summary tests/real/run

@@ -1,0 +1,271 @@
+#include "tests/faults/scene.h"
+
+#include <limits.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stdlib.h>
+
+#include "tests/simnet/traffic.h"
+#include "tests/test.h"
+
+#define ACCOUNTS      400
+/* Without one event more for so long, with nothing broken any more, what is missing is lost. */
+#define PATIENCE_USEC (90 * USEC_PER_SEC)
+
+static void add_line(struct scene *s, size_t *count, const char *format, ...) PRINTF(3, 4);
+
+static void add_line(struct scene *s, size_t *count, const char *format, ...)
+{
+	va_list args;
+
+	va_start(args, format);
+	vsnprintf(s->lines[*count], sizeof(s->lines[0]), format, args);
+	va_end(args);
+	s->line_list[*count] = s->lines[*count];
+	++*count;
+}
+
+/* Small windows and files, so that their ends are met. */
+static const char *const *make_settings(struct scene *s)
+{
+	const char *const *of_network = network_relay_settings(s->network, test_folder());
+	size_t count = 0;
+
+	add_line(s, &count, "group.lanes=%u", s->settings.lanes);
+	add_line(s, &count, "group.replicas=%u", s->settings.replicas);
+	add_line(s, &count, "ingest.window=%u", (unsigned)SCENE_WINDOW_BYTES);
+	add_line(s, &count, "ingest.host_window=512K");
+	add_line(s, &count, "store.file_size=8M");
+	add_line(s, &count, "store.first_seq=1000");
+	add_line(s, &count, "resolve.ttl_failed=200ms");
+	if (s->settings.data_folder)
+		add_line(s, &count, "group.data_dir=%s", s->settings.data_folder);
+	for (; *of_network && count < ARRAY_SIZE(s->line_list) - 1; of_network++)
+		s->line_list[count++] = *of_network;
+	s->line_list[count] = NULL;
+	return s->line_list;
+}
+
+static void open_corpus(struct scene *s)
+{
+	struct world_settings world = {
+		.seed = s->settings.seed,
+		.hosts = SCENE_HOSTS,
+		.accounts = s->settings.accounts,
+		.port = 1,
+		.plain = true,
+		.p256_percent = 10,
+	};
+	struct traffic_settings traffic;
+
+	traffic_defaults(s->settings.events, &traffic);
+	traffic.active = s->settings.accounts;
+	if (s->settings.commits_only) {
+		traffic.commits_only = traffic.all_first = true;
+		traffic.changes = 0;
+	}
+	if (corpus_open(traffic_corpus(&world, &traffic), &s->corpus) < 0) {
+		printf("Bail out! the corpus cannot be opened\n");
+		exit(1);
+	}
+	/* Without did:web accounts the port stands in no frame. */
+	world.port = free_port();
+	s->world = world_new(&world);
+}
+
+static void open_group(struct scene *s)
+{
+	char path[PATH_MAX];
+
+	s->group = group_new(s->loop, make_settings(s));
+	s->control = control_new(test_folder(),
+				 s->settings.data_folder ? s->settings.data_folder
+							 : group_data_folder(s->group),
+				 path, sizeof(path));
+	group_set_environment(s->group, CONTROL_ENVIRONMENT, path);
+	group_set_environment(s->group, "LD_PRELOAD", control_library());
+	/* The sanitizers' own library need not come first. */
+	group_set_environment(s->group, "ASAN_OPTIONS", "verify_asan_link_order=0");
+	group_start(s->group);
+}
+
+static bool has_hosts(void *arg)
+{
+	const struct scene *s = arg;
+
+	for (uint32_t i = 0; i < SCENE_HOSTS; i++)
+		if (network_subscribers(s->network, i) == 0)
+			return false;
+	return true;
+}
+
+static void open_clients(struct scene *s)
+{
+	uint16_t port = group_port(s->group);
+
+	client_open(&s->clients[SCENE_STAYS], s->loop, port, 0, s->judge, "stays");
+	client_open(&s->clients[SCENE_LEAVES], s->loop, port, 0, s->judge, "leaves");
+	client_open(&s->clients[SCENE_PAUSES], s->loop, port, 0, s->judge, "pauses");
+	client_leaves(&s->clients[SCENE_LEAVES], 700 * USEC_PER_MSEC);
+	client_pauses(&s->clients[SCENE_PAUSES], 1300 * USEC_PER_MSEC);
+}
+
+static void ask_for_hosts(struct scene *s)
+{
+	struct buf body;
+	char name[LIMIT_HOST + 1], json[LIMIT_HOST + 32];
+
+	buf_init(&body, KIB(64));
+	for (uint32_t i = 0; i < SCENE_HOSTS; i++) {
+		snprintf(json, sizeof(json), "{\"hostname\":\"%s\"}",
+			 world_host_name(s->world, i, name));
+		CHECK_INT(group_post(s->group, "/xrpc/com.atproto.sync.requestCrawl", json, &body),
+			  200);
+	}
+	buf_release(&body);
+	wait_until(s->loop, has_hosts, s, "all hosts are subscribed to");
+}
+
+void scene_open(struct scene *s, const struct scene_settings *settings)
+{
+	*s = (struct scene){.settings = *settings, .loop = loop_new()};
+	if (s->settings.accounts == 0)
+		s->settings.accounts = ACCOUNTS;
+	open_corpus(s);
+	s->network = network_new(s->loop, s->world);
+	s->judge = judge_open();
+	open_group(s);
+	open_clients(s);
+	ask_for_hosts(s);
+	s->player = player_new(s->loop, &s->corpus, s->world, s->network, s->judge,
+			       s->settings.per_sec);
+}
+
+void scene_close(struct scene *s)
+{
+	for (size_t i = 0; i < SCENE_CLIENTS; i++)
+		if (s->clients[i].loop)
+			client_close(&s->clients[i]);
+	group_free(s->group);
+	player_free(s->player);
+	network_free(s->network);
+	world_free(s->world);
+	judge_close(s->judge);
+	corpus_close(&s->corpus);
+	control_free(s->control);
+	loop_free(s->loop);
+}
+
+/* What happens in it. */
+
+unsigned scene_signal(struct scene *s, unsigned members, int number)
+{
+	unsigned count = 0;
+	const char *name;
+
+	for (unsigned i = 0; (name = group_member_name(s->group, i)); i++) {
+		pid_t pid = members >> i & 1 ? group_pid(s->group, name) : 0;
+
+		if (pid > 0 && kill(pid, number) == 0)
+			count++;
+	}
+	return count;
+}
+
+void scene_heal(struct scene *s)
+{
+	const struct directory_manners well = {0};
+
+	for (unsigned i = 0; i < CONTROL_STAGES; i++) {
+		struct control_of *of = &s->control->stages[i];
+
+		of->write_error = of->sync_error = 0;
+		of->sync_usec = of->torn_bytes = 0;
+	}
+	s->control->clock_usec = 0;
+	network_directory(s->network, &well);
+	for (uint32_t i = 0; i < SCENE_HOSTS; i++)
+		network_misbehave(s->network, i, BEHAVE);
+	scene_signal(s, ~0u, SIGCONT);
+}
+
+static void run_out(void *arg)
+{
+	struct loop *l = arg;
+
+	loop_quit(l, 0);
+}
+
+void scene_pass(struct scene *s, uint64_t usec)
+{
+	struct loop_timer timer;
+
+	loop_timer_init(&timer, run_out, s->loop);
+	loop_timer_set(s->loop, &timer, usec);
+	loop_run(s->loop);
+}
+
+/* The end. */
+
+static uint64_t total_received(const struct scene *s)
+{
+	uint64_t sum = 0;
+
+	for (size_t i = 0; i < SCENE_CLIENTS; i++)
+		if (s->clients[i].loop)
+			sum += judge_reader_count(s->clients[i].judged);
+	return sum;
+}
+
+bool scene_is_done(const struct scene *s)
+{
+	return player_is_done(s->player) && judge_is_complete(s->judge);
+}
+
+static bool have_caught_up(const struct scene *s)
+{
+	uint64_t most = 0, least = UINT64_MAX;
+
+	for (size_t i = 0; i < SCENE_CLIENTS; i++) {
+		uint64_t last = s->clients[i].loop ? client_last_seq(&s->clients[i]) : most;
+
+		most = last > most ? last : most;
+		least = last < least ? last : least;
+	}
+	return most == least;
+}
+
+bool scene_wait(struct scene *s, bool (*condition)(const struct scene *s))
+{
+	uint64_t received = total_received(s), since = loop_now_usec(s->loop);
+
+	while (!condition(s)) {
+		scene_pass(s, 20 * USEC_PER_MSEC);
+		if (total_received(s) != received) {
+			received = total_received(s);
+			since = loop_now_usec(s->loop);
+		} else if (loop_now_usec(s->loop) - since > PATIENCE_USEC) {
+			return false;
+		}
+	}
+	return true;
+}
+
+bool scene_finish(struct scene *s, uint64_t *ret_usec)
+{
+	uint64_t begin = loop_now_usec(s->loop);
+	bool ok;
+
+	scene_heal(s);
+	for (size_t i = 0; i < SCENE_REPLAYS; i++)
+		client_behaves(&s->clients[i]);
+	ok = scene_wait(s, scene_is_done);
+	*ret_usec = loop_now_usec(s->loop) - begin;
+	client_open(&s->clients[SCENE_REPLAYS], s->loop, group_port(s->group), 0, s->judge,
+		    "replays");
+	if (!scene_wait(s, have_caught_up)) {
+		printf("# not all consumers have come to the end\n");
+		ok = false;
+	}
+	return judge_verdict(s->judge) && ok;
+}

@@ -1,0 +1,285 @@
+/*
+ * What cannot go on makes what comes before it wait, up to the hosts' sockets: a full disk, a stage
+ * that stands still, a directory or resolver that is away. Nothing grows beyond its bound, and
+ * nothing is lost.
+ */
+#include <sched.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <sys/mount.h>
+#include <unistd.h>
+
+#include "tests/faults/scene.h"
+#include "tests/test.h"
+
+#define PER_SEC 1000
+
+/* Asked through the loop, so not inside a condition: again and again, with everything going on. */
+#define WAIT_FOR(s, cond)                                                                          \
+	do {                                                                                       \
+		uint64_t until_ = loop_now_usec((s)->loop) + WAIT_USEC;                            \
+		while (!(cond) && loop_now_usec((s)->loop) < until_)                               \
+			scene_pass(s, 20 * USEC_PER_MSEC);                                         \
+		CHECK(cond);                                                                       \
+	} while (0)
+
+static void open_and_play(struct scene *s, const struct scene_settings *settings)
+{
+	scene_open(s, settings);
+	player_start(s->player);
+}
+
+static bool has_some(const struct scene *s)
+{
+	return judge_reader_count(s->clients[SCENE_STAYS].judged) > 100;
+}
+
+static int64_t metric(struct scene *s, const char *member, const char *name)
+{
+	return group_metric(s->group, member, name, "");
+}
+
+static int health(struct scene *s, struct buf *body)
+{
+	return group_get(s->group, "/_health", body);
+}
+
+static void check_whole(struct scene *s)
+{
+	uint64_t usec;
+
+	CHECK(scene_finish(s, &usec));
+	scene_close(s);
+}
+
+/* A mount that is seen by nobody else, and ends with this process. NULL: it cannot be had. */
+static char *small_disk(const char *options)
+{
+	char *folder = xstrdup(test_folder());
+
+	if (unshare(CLONE_NEWNS) < 0 || mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0 ||
+	    mount("tmpfs", folder, "tmpfs", 0, options) < 0)
+		return NULL;
+	return folder;
+}
+
+TEST(a_full_disk)
+{
+	char *disk = small_disk("size=40m");
+	const struct scene_settings settings = {.seed = 1,
+						.events = 16 * PER_SEC,
+						.per_sec = 4 * PER_SEC,
+						.lanes = 1,
+						.replicas = 1,
+						.commits_only = true,
+						.data_folder = disk};
+	struct client late;
+	struct scene s;
+	struct buf body;
+
+	if (!disk)
+		SKIP("no filesystem can be mounted");
+	buf_init(&body, KIB(64));
+	open_and_play(&s, &settings);
+	WAIT_FOR(&s, health(&s, &body) == 503);
+	CHECK(test_contains(buf_span(&body), "store: no room on the disk"));
+	/* No host is read any more, and what is in the window stays bounded. */
+	WAIT_FOR(&s, metric(&s, "ingest", "relay_hosts_paused") == SCENE_HOSTS);
+	CHECK(metric(&s, "ingest", "relay_window_bytes") <= (int64_t)SCENE_WINDOW_BYTES);
+	/* What there is is served. */
+	client_open(&late, s.loop, group_port(s.group), 0, s.judge, "late");
+	WAIT_FOR(&s, client_last_seq(&late) >= client_last_seq(&s.clients[SCENE_STAYS]));
+	CHECK(client_last_seq(&late) > 0);
+	/* A store that is killed now does not find room either, and says so. */
+	scene_signal(&s, 1u << 2, SIGKILL);
+	WAIT_FOR(&s, health(&s, &body) == 503 &&
+			     test_contains(buf_span(&body), "store: no room on the disk"));
+	CHECK_INT(mount(NULL, disk, NULL, MS_REMOUNT, "size=400m"), 0);
+	WAIT_FOR(&s, health(&s, &body) == 200);
+	client_close(&late);
+	buf_release(&body);
+	check_whole(&s);
+	umount2(disk, MNT_DETACH);
+	free(disk);
+}
+
+/* Of a process, as the system counts it. */
+static uint64_t resident_bytes(pid_t pid)
+{
+	unsigned long pages = 0, resident = 0;
+	char path[64];
+	FILE *f;
+
+	snprintf(path, sizeof(path), "/proc/%d/statm", (int)pid);
+	f = fopen(path, "re");
+	if (f) {
+		CHECK_INT(fscanf(f, "%lu %lu", &pages, &resident), 2);
+		fclose(f);
+	}
+	return (uint64_t)resident * (uint64_t)sysconf(_SC_PAGESIZE);
+}
+
+/* The members by place: ingest, resolve, store, validate, fanout. */
+static void stand_still(unsigned place, const char *member)
+{
+	const struct scene_settings settings = {.seed = 1,
+						.events = 8 * PER_SEC,
+						.per_sec = 4 * PER_SEC,
+						.lanes = 1,
+						.replicas = 1,
+						.commits_only = true};
+	uint64_t before, sent;
+	int64_t frames;
+	struct scene s;
+
+	open_and_play(&s, &settings);
+	CHECK(scene_wait(&s, has_some));
+	before = resident_bytes(group_pid(s.group, "ingest"));
+	CHECK_INT(scene_signal(&s, 1u << place, SIGSTOP), 1);
+	/* The hosts have much more, and it is not taken. */
+	WAIT_FOR(&s, metric(&s, "ingest", "relay_hosts_paused") == SCENE_HOSTS);
+	frames = metric(&s, "ingest", "relay_frames_received_total");
+	sent = player_sent(s.player);
+	scene_pass(&s, USEC_PER_SEC);
+	CHECK_INT(metric(&s, "ingest", "relay_frames_received_total"), frames);
+	CHECK(metric(&s, "ingest", "relay_window_bytes") <= (int64_t)SCENE_WINDOW_BYTES);
+	CHECK(metric(&s, "ingest", "relay_window_age_seconds") >= 1);
+	/* The window, and for each host a message that is held and what its socket gave before. */
+	CHECK(resident_bytes(group_pid(s.group, "ingest")) <
+	      before + 2 * SCENE_WINDOW_BYTES + SCENE_HOSTS * KIB(512));
+	printf("# %s stood still: ingest had %" PRIu64 " KB, then %" PRIu64 " KB; %" PRIu64
+	       " events sent\n",
+	       member, before / 1024, resident_bytes(group_pid(s.group, "ingest")) / 1024, sent);
+	CHECK_INT(scene_signal(&s, 1u << place, SIGCONT), 1);
+	check_whole(&s);
+}
+
+TEST(a_store_that_stands_still)
+{
+	stand_still(2, "store");
+}
+
+TEST(a_validate_that_stands_still)
+{
+	stand_still(3, "validate");
+}
+
+/* Accounts that are known go on without resolve; the others wait for it. */
+TEST(resolve_is_away)
+{
+	const struct scene_settings settings = {.seed = 2,
+						.events = 12 * PER_SEC,
+						.per_sec = PER_SEC,
+						.lanes = 1,
+						.replicas = 1,
+						.accounts = 4000};
+	struct client *stays;
+	struct scene s;
+	uint64_t count;
+
+	open_and_play(&s, &settings);
+	stays = &s.clients[SCENE_STAYS];
+	WAIT_FOR(&s, player_sent(s.player) > 4 * PER_SEC);
+	CHECK_INT(scene_signal(&s, 1u << 1, SIGSTOP), 1);
+	WAIT_FOR(&s, metric(&s, "validate-0", "relay_events_waiting") > 0);
+	count = judge_reader_count(stays->judged);
+	stays->silence_usec = 0;
+	scene_pass(&s, 3 * USEC_PER_SEC);
+	CHECK(judge_reader_count(stays->judged) > count + PER_SEC);
+	CHECK(stays->silence_usec < USEC_PER_SEC);
+	CHECK(metric(&s, "validate-0", "relay_events_waiting") > 0);
+	printf("# %" PRIu64 " events without resolve, the longest silence %" PRIu64 " ms\n",
+	       judge_reader_count(stays->judged) - count, stays->silence_usec / 1000);
+	CHECK_INT(scene_signal(&s, 1u << 1, SIGCONT), 1);
+	check_whole(&s);
+}
+
+static uint64_t documents(const struct scene *s)
+{
+	struct network_counts counts;
+
+	network_counts(s->network, &counts);
+	return counts.documents;
+}
+
+static bool has_half(const struct scene *s)
+{
+	return judge_reader_count(s->clients[SCENE_STAYS].judged) >= 3 * PER_SEC;
+}
+
+/* Every account is asked for once, however often who asks is killed. */
+TEST(restarts_are_no_burst_on_the_directory)
+{
+	const struct scene_settings settings = {.seed = 3,
+						.events = 8 * PER_SEC,
+						.per_sec = PER_SEC,
+						.lanes = 1,
+						.replicas = 1,
+						.commits_only = true};
+	struct scene s;
+	uint64_t usec;
+
+	open_and_play(&s, &settings);
+	CHECK(scene_wait(&s, has_half));
+	CHECK_INT(documents(&s), 400);
+	for (unsigned i = 0; i < 3; i++) {
+		CHECK_INT(scene_signal(&s, 1u << 1 | 1u << 3, SIGKILL), 2);
+		scene_pass(&s, 500 * USEC_PER_MSEC);
+	}
+	CHECK(scene_finish(&s, &usec));
+	CHECK_INT(documents(&s), 400);
+	scene_close(&s);
+}
+
+struct ending {
+	struct group_test *group;
+	const char *member;
+	pid_t pid;
+};
+
+static bool has_ended(void *arg)
+{
+	const struct ending *e = arg;
+
+	return group_pid(e->group, e->member) != e->pid;
+}
+
+/* How long a member takes to end when it is asked. */
+static uint64_t end_usec(struct scene *s, unsigned place)
+{
+	struct ending e = {.group = s->group, .member = group_member_name(s->group, place)};
+	uint64_t since = loop_now_usec(s->loop), usec;
+
+	e.pid = group_pid(s->group, e.member);
+	CHECK_INT(scene_signal(s, 1u << place, SIGTERM), 1);
+	wait_until(s->loop, has_ended, &e, "a stage ends when it is asked");
+	usec = loop_now_usec(s->loop) - since;
+	printf("# %s ended after %" PRIu64 " ms\n", e.member, usec / 1000);
+	return usec;
+}
+
+/* ingest waits up to 5 s for what is on its way, fanout up to 6 s for its consumers to take the end;
+ * the others finish what is in hand. */
+TEST(stages_end_in_time)
+{
+	static const uint64_t limits[] = {5, 1, 1, 1, 6};
+	const struct scene_settings settings = {.seed = 1,
+						.events = 8 * PER_SEC,
+						.per_sec = PER_SEC,
+						.lanes = 1,
+						.replicas = 1,
+						.commits_only = true};
+	struct scene s;
+
+	open_and_play(&s, &settings);
+	CHECK(scene_wait(&s, has_some));
+	for (unsigned i = 0; i < ARRAY_SIZE(limits); i++)
+		CHECK(end_usec(&s, i) < (limits[i] + 1) * USEC_PER_SEC);
+	/* What is on its way to a stage that stands still is not waited for any longer. */
+	WAIT_FOR(&s, metric(&s, "ingest", "relay_window_events") > 0);
+	CHECK_INT(scene_signal(&s, 1u << 2, SIGSTOP), 1);
+	WAIT_FOR(&s, metric(&s, "ingest", "relay_window_age_seconds") >= 1);
+	CHECK(end_usec(&s, 0) < 6 * USEC_PER_SEC);
+	CHECK_INT(scene_signal(&s, 1u << 2, SIGCONT), 1);
+	check_whole(&s);
+}
