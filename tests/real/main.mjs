@@ -8,6 +8,7 @@ import { Stream, decodeFrame, withSeq } from './stream.mjs'
 import { SignedRepo } from './repos.mjs'
 import { Verifier } from './verify.mjs'
 import { makeTraffic } from './traffic.mjs'
+import { testSimnet } from './simnet.mjs'
 
 const CLIENTS = ['sync', 'xrpc', 'skyware', 'atcute']
 const accountOf = (frame) => frame.body.repo ?? frame.body.did
@@ -296,6 +297,7 @@ function testOperation(net) {
   return tests
 }
 
+await testSimnet({ test, run, build, folder, demand, equal })
 for (const [name, options] of [['plain', { tls: false, form: 'modern' }], ['tls', { tls: true, form: 'legacy' }]]) {
   setPrefix(`${name}, ${options.form} documents: `)
   const net = new Network(name, options)

@@ -68,7 +68,7 @@ async function work({ file, mine, of, quota }) {
       await verifier.frame(bytes)
       for (const kind of verifier.kinds(frame)) counts[`${curve} ${kind}`]++
     } else verifier.heads.delete(did)
-    verifier.rotated.delete(did)
+    if (frame.header.t === '#commit') verifier.rotated.delete(did)
     if (Object.values(counts).every((count) => count >= quota)) break
   }
   return { counts, checked: verifier.counts }
