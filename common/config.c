@@ -17,8 +17,8 @@
 /* A text's own rule: what is wrong with it ("is no ..."), or NULL. */
 typedef const char *text_rule(const char *text);
 
-static text_rule check_level, check_url, check_address, check_lane_pipe, check_stage_pipe,
-	check_pipe;
+static text_rule check_level, check_url, check_urls, check_address, check_lane_pipe,
+	check_stage_pipe, check_pipe;
 
 /*
  * Every key. Default, minimum and maximum are written as a user would write them; of a text,
@@ -103,8 +103,15 @@ static const struct key {
 
 {"resolve", "metrics_port", CONFIG_NUMBER, "2472", "0", "65535", NULL,
 	"Port of the metrics on 127.0.0.1; 0: none."},
-{"resolve", "plc_url", CONFIG_TEXT, "https://plc.directory", "1", "512", check_url,
-	"The PLC directory."},
+{"resolve", "plc_url", CONFIG_TEXT, "https://plc.directory", "1", "2048", check_urls,
+	"The PLC directory; or several, separated by spaces or commas: one that follows is asked while\n"
+	"those before it fail."},
+{"resolve", "directory_rate", CONFIG_NUMBER, "500", "0", "100000", NULL,
+	"Requests a second to one directory at most; 0: no limit."},
+{"resolve", "refresh_interval", CONFIG_TIME, "1s", "0s", "1d", NULL,
+	"The least time between two requests for the document of one DID, whoever asks for news of it."},
+{"resolve", "identities_max", CONFIG_NUMBER, "10000000", "1000", "1000000000", NULL,
+	"Identities kept on disk, about 150 bytes each; beyond, old ones make room."},
 {"resolve", "concurrency", CONFIG_NUMBER, "64", "0", "4096", NULL,
 	"Requests under way at most; 0 switches resolution off: whatever is not in the cache waits."},
 {"resolve", "keep_alive", CONFIG_FLAG, "true", "", "", NULL,
@@ -171,9 +178,10 @@ static const struct key {
 
 /* Keys that can be changed while their stage runs. */
 static const char *const live_keys[] = {
-	"resolve.concurrency",    "resolve.keep_alive", "resolve.recycle_interval",
-	"resolve.recycle_memory", "resolve.timeout",    "resolve.ttl_found",
-	"resolve.ttl_missing",    "resolve.ttl_failed", "resolve.cache",
+	"resolve.concurrency",    "resolve.directory_rate", "resolve.refresh_interval",
+	"resolve.identities_max", "resolve.keep_alive",     "resolve.recycle_interval",
+	"resolve.recycle_memory", "resolve.timeout",        "resolve.ttl_found",
+	"resolve.ttl_missing",    "resolve.ttl_failed",     "resolve.cache",
 };
 
 struct value {
@@ -223,6 +231,18 @@ static const char *check_url(const char *text)
 {
 	if (*text && !begins(text, "http://") && !begins(text, "https://"))
 		return "does not begin with http:// or https://";
+	return NULL;
+}
+
+static const char *check_urls(const char *text)
+{
+	for (const char *p = text; *p;) {
+		size_t len = strcspn(p, " ,");
+
+		if (len > 0 && check_url(p))
+			return check_url(p);
+		p += len + (p[len] ? 1 : 0);
+	}
 	return NULL;
 }
 

@@ -3,21 +3,59 @@
 #include <errno.h>
 #include <stdlib.h>
 
+#include "common/loop.h"
 #include "common/syntax.h"
 
 #define ENTRY_VERSION 1
 #define ENTRY_MAX     1024 /* bytes: 49 and the longest host and handle */
 #define KEY_PREFIX    "i"
+#define COUNT_KEY     "n"
+#define LOOKED_AT     8      /* entries, for each that is new when there is no room; */
+#define ROOMS         4      /* at most so many times */
 #define MEMTABLE_SIZE MIB(1) /* about 8,000 entries between two writes of a table */
 
 struct cache {
 	struct database *database;
 	struct database_batch *batch; /* empty between calls */
 	struct buf key, value;        /* of the call that runs */
-	uint64_t block_bytes;         /* of LevelDB's cache of blocks */
+	struct buf hand; /* the key where room is looked for next; empty: from the first */
+	uint64_t count, count_max;
+	uint64_t block_bytes; /* of LevelDB's cache of blocks */
 	uint64_t ttl_found_usec;
 	uint64_t ttl_missing_usec;
 };
+
+static bool is_entry(const struct database_cursor *cursor)
+{
+	return database_cursor_is_valid(cursor) &&
+	       span_starts_with(database_cursor_key(cursor), span_str(KEY_PREFIX));
+}
+
+/* By a walk over all of them: of a database that has no count yet. */
+static int count_entries(struct cache *c)
+{
+	struct database_cursor *cursor = database_seek(c->database, span_str(KEY_PREFIX));
+	int error;
+
+	c->count = 0;
+	for (; is_entry(cursor); database_cursor_next(cursor))
+		c->count++;
+	error = database_cursor_error(cursor);
+	database_cursor_free(cursor);
+	return error;
+}
+
+static int read_count(struct cache *c)
+{
+	int error = database_get(c->database, span_str(COUNT_KEY), &c->value);
+	struct reader r = reader_of(buf_span(&c->value));
+
+	if (error && error != -ENOENT)
+		return error;
+	if (!error && reader_get_u64(&r, &c->count) == 0 && r.left == 0)
+		return 0;
+	return count_entries(c);
+}
 
 int cache_open(const char *path, const struct config *config, struct cache **ret)
 {
@@ -32,9 +70,17 @@ int cache_open(const char *path, const struct config *config, struct cache **ret
 	c->batch = database_batch_new();
 	buf_init(&c->key, sizeof(KEY_PREFIX) + LIMIT_DID);
 	buf_init(&c->value, KIB(64)); /* whatever stands in the file: ours are under ENTRY_MAX */
+	buf_init(&c->hand, sizeof(KEY_PREFIX) + LIMIT_DID);
 	c->block_bytes = config_size(config, "resolve.cache");
+	r = read_count(c);
+	if (!r)
+		r = cache_configure(c, config);
+	if (r < 0) {
+		cache_close(c);
+		return r;
+	}
 	*ret = c;
-	return cache_configure(c, config);
+	return 0;
 }
 
 int cache_configure(struct cache *c, const struct config *config)
@@ -43,6 +89,7 @@ int cache_configure(struct cache *c, const struct config *config)
 
 	c->ttl_found_usec = config_time(config, "resolve.ttl_found");
 	c->ttl_missing_usec = config_time(config, "resolve.ttl_missing");
+	c->count_max = config_number(config, "resolve.identities_max");
 	if (block_bytes == c->block_bytes)
 		return 0;
 	c->block_bytes = block_bytes;
@@ -57,6 +104,7 @@ void cache_close(struct cache *c)
 	database_close(c->database);
 	buf_release(&c->key);
 	buf_release(&c->value);
+	buf_release(&c->hand);
 	free(c);
 }
 
@@ -156,12 +204,104 @@ int cache_get(struct cache *c, struct span did, struct cache_entry *ret)
 	return cache_entry_decode(buf_span(&c->value), ret) < 0 ? -ENOENT : 0;
 }
 
+static bool is_of_use(const struct cache *c, const struct cache_entry *e)
+{
+	uint64_t now = clock_usec();
+
+	return cache_is_fresh(c, e, now) || cache_is_stale_but_usable(c, e, now);
+}
+
+static void drop(struct cache *c, struct span key)
+{
+	database_batch_delete(c->batch, key);
+	c->count--;
+}
+
+/* Drops what is of no use among the entries that the cursor is at, and gives the oldest of the
+ * others: its key, empty if there is none. Never the one that is being written. */
+static void look_at_some(struct cache *c, struct database_cursor *cursor, struct span written,
+			 struct buf *ret_oldest)
+{
+	uint64_t oldest_usec = UINT64_MAX;
+	struct cache_entry e;
+
+	for (unsigned i = 0; i < LOOKED_AT && is_entry(cursor); i++, database_cursor_next(cursor)) {
+		struct span key = database_cursor_key(cursor);
+
+		if (span_equal(key, written))
+			continue;
+		if (cache_entry_decode(database_cursor_value(cursor), &e) < 0 ||
+		    !is_of_use(c, &e)) {
+			drop(c, key);
+		} else if (e.fetched_usec < oldest_usec) {
+			oldest_usec = e.fetched_usec;
+			buf_clear(ret_oldest);
+			buf_append(ret_oldest, key);
+		}
+	}
+}
+
+/* From the hand on, which moves on: one entry less at least, unless there is none but the one that
+ * is being written. */
+static void make_room(struct cache *c, struct span written)
+{
+	struct span start = c->hand.len > 0 ? buf_span(&c->hand) : span_str(KEY_PREFIX);
+	struct database_cursor *cursor = database_seek(c->database, start);
+	uint64_t before = c->count;
+	struct buf oldest;
+
+	buf_init(&oldest, sizeof(KEY_PREFIX) + LIMIT_DID);
+	look_at_some(c, cursor, written, &oldest);
+	if (c->count == before && oldest.len > 0)
+		drop(c, buf_span(&oldest));
+	buf_clear(&c->hand);
+	if (is_entry(cursor))
+		buf_append(&c->hand, database_cursor_key(cursor));
+	database_cursor_free(cursor);
+	buf_release(&oldest);
+}
+
+static void put_count(struct cache *c)
+{
+	struct buf number;
+
+	buf_init(&number, sizeof(uint64_t));
+	buf_put_u64(&number, c->count);
+	database_batch_put(c->batch, span_str(COUNT_KEY), buf_span(&number));
+	buf_release(&number);
+}
+
 int cache_put(struct cache *c, struct span did, const struct cache_entry *e)
 {
+	struct span key = make_key(c, did);
+	uint64_t before = c->count;
+	int error = database_get(c->database, key, &c->value);
+
+	if (error && error != -ENOENT)
+		return error;
+	if (error == -ENOENT)
+		c->count++;
+	/* More than one where the maximum was lowered, and where the hand met the end. */
+	for (unsigned i = 0; i < ROOMS && c->count > c->count_max; i++)
+		make_room(c, key);
+	if (c->count != before)
+		put_count(c);
 	buf_clear(&c->value);
 	cache_entry_encode(&c->value, e);
-	database_batch_put(c->batch, make_key(c, did), buf_span(&c->value));
-	return database_write(c->database, c->batch, false);
+	database_batch_put(c->batch, key, buf_span(&c->value));
+	error = database_write(c->database, c->batch, false);
+	if (error) {
+		/* It would be written with the next one, and all that fail would pile up in it. */
+		database_batch_free(c->batch);
+		c->batch = database_batch_new();
+		c->count = before;
+	}
+	return error;
+}
+
+int64_t cache_count(void *c)
+{
+	return (int64_t)((struct cache *)c)->count;
 }
 
 /* UINT64_MAX if the entry is from the future. */

@@ -8,6 +8,12 @@
  *		u64 fetched (usec since 1970), u8 curve, 33 key, u16 + PDS host, u16 + handle;
  *		zeros and empty unless found
  *
+ *	"n"	u64: how many of these there are
+ *
+ * There are resolve.identities_max at most. Beyond, each new one makes room for itself: of some that
+ * follow one another in key order, where accounts stand at random, those that are of no use any more
+ * go, or else the one that was fetched longest ago; the next new one looks at those that follow.
+ *
  * `fetched` is when the request for it began: what the document said at any time before is older. A
  * value that does not decode is taken for absent. Writes are not synced: what a power cut takes is
  * fetched again.
@@ -37,7 +43,7 @@ struct cache_entry {
 int cache_open(const char *path, const struct config *config, struct cache **ret) MUST_CHECK;
 void cache_close(struct cache *c);
 /* Reads resolve.cache, which opens the database again if it is another than before,
- * resolve.ttl_found and resolve.ttl_missing. */
+ * resolve.ttl_found, resolve.ttl_missing and resolve.identities_max. */
 int cache_configure(struct cache *c, const struct config *config) MUST_CHECK;
 /* Why the last call failed; of cache_open if c is NULL. */
 const char *cache_error(const struct cache *c);
@@ -48,6 +54,8 @@ int64_t cache_memory_bytes(void *c);
 int cache_get(struct cache *c, struct span did, struct cache_entry *ret) MUST_CHECK;
 /* status: found, not found, tombstoned or unusable. */
 int cache_put(struct cache *c, struct span did, const struct cache_entry *e) MUST_CHECK;
+/* How many are kept. */
+int64_t cache_count(void *c);
 /* An entry from the future (the clock was set back) is neither. */
 bool cache_is_fresh(const struct cache *c, const struct cache_entry *e, uint64_t now_usec);
 bool cache_is_stale_but_usable(const struct cache *c, const struct cache_entry *e,

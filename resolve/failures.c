@@ -6,6 +6,7 @@
 
 struct failure {
 	uint8_t did[16]; /* the first bytes of its SHA-256 */
+	uint32_t times;  /* in a row; 0: an empty slot */
 	uint64_t until_usec;
 };
 
@@ -38,13 +39,31 @@ static size_t place_of(struct span did, uint8_t ret_digest[static SHA256_SIZE])
 	return place % FAILURES_MAX;
 }
 
-void failures_add(struct failures *f, struct span did, uint64_t until_usec)
+static bool is_of(const struct failure *slot, const uint8_t digest[static SHA256_SIZE])
+{
+	return slot->times > 0 && memcmp(slot->did, digest, sizeof(slot->did)) == 0;
+}
+
+/* Twice the wait for each failure before this one, but no more than the maximum for that. */
+static uint64_t longer(uint64_t wait_usec, unsigned times)
+{
+	while (times-- > 0 && wait_usec < FAILURES_WAIT_MAX_USEC)
+		wait_usec = 2 * wait_usec < FAILURES_WAIT_MAX_USEC ? 2 * wait_usec
+								   : FAILURES_WAIT_MAX_USEC;
+	return wait_usec;
+}
+
+void failures_add(struct failures *f, struct span did, uint64_t now_usec, uint64_t wait_usec)
 {
 	uint8_t digest[SHA256_SIZE];
 	struct failure *slot = &f->slots[place_of(did, digest)];
 
+	if (!is_of(slot, digest))
+		slot->times = 0;
 	memcpy(slot->did, digest, sizeof(slot->did));
-	slot->until_usec = until_usec;
+	slot->until_usec = now_usec + longer(wait_usec, slot->times);
+	if (slot->times < UINT32_MAX)
+		slot->times++;
 }
 
 bool failures_has(const struct failures *f, struct span did, uint64_t now_usec)
@@ -52,5 +71,14 @@ bool failures_has(const struct failures *f, struct span did, uint64_t now_usec)
 	uint8_t digest[SHA256_SIZE];
 	const struct failure *slot = &f->slots[place_of(did, digest)];
 
-	return now_usec < slot->until_usec && memcmp(slot->did, digest, sizeof(slot->did)) == 0;
+	return now_usec < slot->until_usec && is_of(slot, digest);
+}
+
+void failures_forget(struct failures *f, struct span did)
+{
+	uint8_t digest[SHA256_SIZE];
+	struct failure *slot = &f->slots[place_of(did, digest)];
+
+	if (is_of(slot, digest))
+		*slot = (struct failure){0};
 }

@@ -21,6 +21,7 @@ struct resolve {
 	struct cache *cache;
 	struct http *http;
 	struct names *names;
+	struct directories *directories;
 	struct resolver *resolver;
 	struct lanes *lanes;
 	struct calls *calls;
@@ -62,7 +63,7 @@ static int open_cache(struct resolve *r)
 static int open_resolver(struct resolve *r)
 {
 	struct stage *s = &r->stage;
-	const char *url = config_text(s->config, "resolve.plc_url");
+	char bad[512];
 	struct resolver_options options = {
 		.config = s->config,
 		.loop = s->loop,
@@ -75,12 +76,13 @@ static int open_resolver(struct resolve *r)
 		.answer = lanes_answer,
 	};
 
-	if (document_place_directory(url, r->policy, &options.directory) < 0) {
+	if (directories_new(s->config, r->policy, bad, sizeof(bad), &r->directories) < 0) {
 		log_error("resolve.plc_url: no URL of a host, or http: of a host that is not in "
 			  "network.plain_hosts: %s",
-			  url);
+			  bad);
 		return STAGE_EXIT_CONFIG;
 	}
+	options.directories = r->directories;
 	r->resolver = resolver_new(&options);
 	return STAGE_GO;
 }
@@ -122,6 +124,7 @@ static void setting_changed(void *arg, const char *key)
 
 	(void)key;
 	http_configure(r->http, c);
+	directories_configure(r->directories, c);
 	resolver_configure(r->resolver, c);
 	recycle_configure(&r->recycle, c);
 	if (cache_configure(r->cache, c) < 0)
@@ -143,6 +146,7 @@ static void release(struct resolve *r)
 	calls_close(r->calls);
 	lanes_close(r->lanes);
 	resolver_free(r->resolver);
+	directories_free(r->directories);
 	cache_close(r->cache);
 	host_policy_free(r->policy);
 	stage_release(&r->stage);

@@ -34,7 +34,10 @@ struct fetch {
 	struct waiter *waiters, **waiters_end;
 	enum did_method method;
 	bool under_way;
-	uint64_t started_usec; /* clock_usec, once under way */
+	uint64_t started_usec;       /* clock_usec, once under way */
+	struct directory *directory; /* did:plc, while under way */
+	unsigned tried;              /* numbers of the directories that failed, as bits */
+	struct loop_timer due; /* set: it is in no queue yet, for its DID was fetched just now */
 	size_t did_len;
 	uint8_t did[];
 };
@@ -44,8 +47,7 @@ struct queue {
 	size_t count;
 	unsigned under_way;
 	unsigned under_way_max;
-	size_t fetches, waiters;   /* of this method, in hand */
-	uint64_t rests_until_usec; /* loop_now_usec */
+	size_t fetches, waiters; /* of this method, in hand */
 };
 
 struct resolver {
@@ -53,6 +55,7 @@ struct resolver {
 	struct failures *failures;
 	uint64_t timeout_usec;
 	uint64_t ttl_failed_usec;
+	uint64_t refresh_usec;
 	unsigned concurrency;
 	struct fetch *buckets[BUCKETS];
 	struct queue queues[DID_METHODS];
@@ -117,13 +120,38 @@ static void answer_without_fetch(struct resolver *r, struct span did, uint64_t n
 
 /* Waiters. */
 
+/* Whether news of that time cannot be had from the fetch that is under way. A clock that was set
+ * back since it began says nothing about what came first; then it is taken for older. */
+static bool began_too_early(const struct fetch *f, uint64_t newer_than_usec)
+{
+	return f->under_way && newer_than_usec > 0 &&
+	       (newer_than_usec > f->started_usec || clock_usec() < f->started_usec);
+}
+
+/* The waiter of this asker for the same fetch, if it waits already: one answer is for both. */
+static struct waiter *find_waiter(const struct fetch *f, const void *asker, bool needs_next)
+{
+	struct waiter *w = f->waiters;
+
+	while (w && (w->asker != asker || w->needs_next != needs_next))
+		w = w->next;
+	return w;
+}
+
 static void add_waiter(struct fetch *f, uint64_t newer_than_usec, void *asker)
 {
-	struct waiter *w = xcalloc(1, sizeof(*w));
+	bool needs_next = began_too_early(f, newer_than_usec);
+	struct waiter *w = find_waiter(f, asker, needs_next);
 
+	if (w) {
+		if (w->newer_than_usec < newer_than_usec)
+			w->newer_than_usec = newer_than_usec;
+		return;
+	}
+	w = xcalloc(1, sizeof(*w));
 	w->asker = asker;
 	w->newer_than_usec = newer_than_usec;
-	w->needs_next = f->under_way && newer_than_usec > f->started_usec;
+	w->needs_next = needs_next;
 	*f->waiters_end = w;
 	f->waiters_end = &w->next;
 	f->resolver->waiter_count++;
@@ -171,6 +199,34 @@ static void enqueue(struct fetch *f)
 	q->count++;
 }
 
+static void pump(struct resolver *r);
+static void give_up_queue(struct queue *q);
+
+static void on_due(void *arg)
+{
+	struct fetch *f = arg;
+	struct resolver *r = f->resolver;
+
+	enqueue(f);
+	if (r->concurrency == 0)
+		give_up_queue(&r->queues[f->method]);
+	pump(r);
+}
+
+/* The fetch before this one began at started_usec, 0 if there was none. One from the future (the
+ * clock was set back) has no say. */
+static void enqueue_when_due(struct fetch *f, uint64_t started_usec)
+{
+	struct resolver *r = f->resolver;
+	uint64_t now = clock_usec(), age = now - started_usec;
+
+	f->tried = 0;
+	if (started_usec > now || age >= r->refresh_usec)
+		enqueue(f);
+	else
+		loop_timer_set(r->options.loop, &f->due, r->refresh_usec - age);
+}
+
 static struct fetch *dequeue(struct queue *q)
 {
 	struct fetch *f = q->first;
@@ -182,6 +238,8 @@ static struct fetch *dequeue(struct queue *q)
 	return f;
 }
 
+static void on_due(void *arg);
+
 static struct fetch *fetch_new(struct resolver *r, struct span did,
 			       const struct document_place *place)
 {
@@ -190,6 +248,7 @@ static struct fetch *fetch_new(struct resolver *r, struct span did,
 	f->resolver = r;
 	f->waiters_end = &f->waiters;
 	f->method = place->method;
+	loop_timer_init(&f->due, on_due, f);
 	f->did_len = did.len;
 	memcpy(f->did, did.ptr, did.len);
 	f->next_in_bucket = *bucket;
@@ -209,6 +268,7 @@ static void fetch_free(struct fetch *f)
 	while (*at != f)
 		at = &(*at)->next_in_bucket;
 	*at = f->next_in_bucket;
+	loop_timer_cancel(r->options.loop, &f->due);
 	r->fetch_count--;
 	r->queues[f->method].fetches--;
 	r->bytes -= (int64_t)(sizeof(*f) + f->did_len);
@@ -217,14 +277,15 @@ static void fetch_free(struct fetch *f)
 
 /* The end of a fetch. */
 
-static void pump(struct resolver *r);
-
-/* Where the document is: as it was when the lookup came. */
+/* Where the document is: as it was when the lookup came; of did:plc at the directory that is
+ * asked. */
 static struct document_place fetch_place(const struct fetch *f)
 {
 	const struct resolver_options *o = &f->resolver->options;
+	const struct document_place *directory = f->directory ? directory_place(f->directory)
+							      : directories_first(o->directories);
 	struct document_place place;
-	int found = document_place_find(fetch_did(f), &o->directory, o->policy, &place);
+	int found = document_place_find(fetch_did(f), directory, o->policy, &place);
 
 	assert(found == 0);
 	return place;
@@ -258,6 +319,16 @@ static void leave_slot(struct fetch *f)
 	f->resolver->queues[f->method].under_way--;
 }
 
+/* How the directory is, as this answer shows it; it may be tried no more for this document. */
+static void leave_directory(struct fetch *f, enum directory_outcome outcome, uint64_t rest_usec)
+{
+	if (!f->directory)
+		return;
+	f->tried |= 1u << directory_number(f->directory);
+	directory_done(f->directory, outcome, rest_usec, loop_now_usec(f->resolver->options.loop));
+	f->directory = NULL;
+}
+
 static void answer_all_without_fetch(struct fetch *f)
 {
 	while (f->waiters) {
@@ -276,13 +347,28 @@ static void fail(struct fetch *f, const char *reason, uint64_t again_usec)
 
 	if (again_usec < r->ttl_failed_usec)
 		again_usec = r->ttl_failed_usec;
-	failures_add(r->failures, fetch_did(f), loop_now_usec(r->options.loop) + again_usec);
+	failures_add(r->failures, fetch_did(f), loop_now_usec(r->options.loop), again_usec);
 	*r->resolved[f->method][IDENTITY_UNAVAILABLE] += 1;
 	log_failure(r, f, reason);
+	leave_directory(f, DIRECTORY_WELL, 0);
 	leave_slot(f);
 	answer_all_without_fetch(f);
 	fetch_free(f);
 	pump(r);
+}
+
+static bool start_elsewhere(struct fetch *f);
+
+/* Nothing was to be had here; elsewhere, if there is another directory. rest_usec: how long this one
+ * wants to be left alone. */
+static void fail_here(struct fetch *f, const char *reason, enum directory_outcome outcome,
+		      uint64_t rest_usec)
+{
+	bool web = f->method == DID_METHOD_WEB;
+
+	leave_directory(f, outcome, rest_usec);
+	if (web || !start_elsewhere(f))
+		fail(f, reason, web ? rest_usec : 0);
 }
 
 /* Something is known now. Who asked for news from after the beginning of this fetch waits for
@@ -295,6 +381,8 @@ static void succeed(struct fetch *f, const struct cache_entry *e)
 	if (cache_put(r->options.cache, fetch_did(f), e) < 0)
 		log_cache_failure(r);
 	*r->resolved[f->method][e->status] += 1;
+	failures_forget(r->failures, fetch_did(f));
+	leave_directory(f, DIRECTORY_WELL, 0);
 	leave_slot(f);
 	while (*at) {
 		struct waiter *w;
@@ -309,7 +397,7 @@ static void succeed(struct fetch *f, const struct cache_entry *e)
 		free(w);
 	}
 	if (f->waiters)
-		enqueue(f);
+		enqueue_when_due(f, f->started_usec);
 	else
 		fetch_free(f);
 	pump(r);
@@ -329,6 +417,11 @@ static void take_document(struct fetch *f, struct span body)
 	struct did_document d;
 	enum did_document_fault fault = did_document_parse(body, fetch_did(f), &d);
 
+	/* What stands before a directory that is not well answers for it: a page for people. */
+	if (fault == DID_DOCUMENT_NOT_JSON && f->method == DID_METHOD_PLC) {
+		fail_here(f, "the answer is no document", DIRECTORY_FAILED, 0);
+		return;
+	}
 	if (fault != DID_DOCUMENT_OK) {
 		log_debug("document refused: %s did=%s", did_document_fault_name(fault),
 			  log_text(fetch_did(f)));
@@ -347,36 +440,17 @@ static void take_document(struct fetch *f, struct span body)
 	succeed(f, &e);
 }
 
-/* Retry-After, within bounds; what is not said counts as the shortest. */
-static uint64_t rest_usec(const struct http_answer *a)
-{
-	uint64_t rest = a->retry_after_sec * USEC_PER_SEC;
-
-	if (rest < RESOLVER_REST_MIN_USEC)
-		return RESOLVER_REST_MIN_USEC;
-	return rest < RESOLVER_REST_MAX_USEC ? rest : RESOLVER_REST_MAX_USEC;
-}
-
-static void let_rest(struct resolver *r, struct queue *q, uint64_t rest)
-{
-	uint64_t until = loop_now_usec(r->options.loop) + rest;
-
-	if (until <= q->rests_until_usec)
-		return;
-	q->rests_until_usec = until;
-	loop_timer_set(r->options.loop, &r->rest, rest);
-}
-
-/* Too many requests, or a server that is not well. The directory serves all accounts, so all of its
- * queue rests. */
+/* Too many requests, or a server that is not well. */
 static void take_refusal(struct fetch *f, const struct http_answer *a)
 {
 	bool told = a->status == 429 || a->retry_after_sec > 0;
-	uint64_t rest = told ? rest_usec(a) : 0;
+	uint64_t rest = a->retry_after_sec * USEC_PER_SEC;
 
-	if (f->method == DID_METHOD_PLC)
-		let_rest(f->resolver, &f->resolver->queues[f->method], rest);
-	fail(f, a->reason, f->method == DID_METHOD_WEB ? rest : 0);
+	if (rest < DIRECTORIES_REST_MIN_USEC)
+		rest = DIRECTORIES_REST_MIN_USEC;
+	if (rest > DIRECTORIES_REST_MAX_USEC)
+		rest = DIRECTORIES_REST_MAX_USEC;
+	fail_here(f, a->reason, told ? DIRECTORY_BUSY : DIRECTORY_FAILED, told ? rest : 0);
 }
 
 /* Final answers about the account: 200, 404, 410, and of did:web a redirect, which is not followed.
@@ -397,7 +471,7 @@ static void take_status(struct fetch *f, const struct http_answer *a)
 	else if (a->status == 429 || a->status / 100 == 5)
 		take_refusal(f, a);
 	else
-		fail(f, a->reason, 0);
+		fail_here(f, a->reason, DIRECTORY_WELL, 0);
 }
 
 static void take_name_state(void *arg, enum name_state state)
@@ -430,14 +504,14 @@ static void take_http_answer(void *arg, const struct http_answer *a)
 		if (web)
 			ask_name(f);
 		else
-			fail(f, a->reason, 0);
+			fail_here(f, a->reason, DIRECTORY_FAILED, 0);
 		break;
 	case HTTP_FORBIDDEN:
 		/* Of the directory it is our configuration that is wrong, not the account. */
 		if (web)
 			succeed_without_document(f, IDENTITY_UNUSABLE);
 		else
-			fail(f, a->reason, 0);
+			fail_here(f, a->reason, DIRECTORY_FAILED, 0);
 		break;
 	case HTTP_CANCELLED:
 		break; /* resolver_free follows */
@@ -445,13 +519,14 @@ static void take_http_answer(void *arg, const struct http_answer *a)
 		succeed_without_document(f, IDENTITY_UNUSABLE);
 		break;
 	default:
-		fail(f, a->reason, 0);
+		fail_here(f, a->reason, DIRECTORY_FAILED, 0);
 	}
 }
 
 /* The beginning of a fetch. */
 
-static void start(struct fetch *f)
+/* Of did:plc the directory has been picked. */
+static void request_document(struct fetch *f)
 {
 	struct resolver *r = f->resolver;
 	struct http_request request = {
@@ -466,10 +541,38 @@ static void start(struct fetch *f)
 	request.host = place.host;
 	request.plain = place.plain;
 	request.path = place.path;
-	f->under_way = true;
 	f->started_usec = clock_usec();
-	r->queues[f->method].under_way++;
 	http_get(r->options.http, &request);
+}
+
+/* The next directory, while the fetch keeps its place among those under way. */
+static bool start_elsewhere(struct fetch *f)
+{
+	struct resolver_options *o = &f->resolver->options;
+	uint64_t wait;
+
+	f->directory = directories_pick(o->directories, f->tried, loop_now_usec(o->loop), &wait);
+	if (!f->directory)
+		return false;
+	request_document(f);
+	return true;
+}
+
+/* Whether there is a directory for the first of the queue; if not, the queue is looked at again when
+ * there may be one. */
+static bool has_directory(struct resolver *r, struct queue *q)
+{
+	uint64_t wait = UINT64_MAX;
+
+	if (q != &r->queues[DID_METHOD_PLC])
+		return true;
+	q->first->directory = directories_pick(r->options.directories, q->first->tried,
+					       loop_now_usec(r->options.loop), &wait);
+	if (q->first->directory)
+		return true;
+	if (wait != UINT64_MAX)
+		loop_timer_set(r->options.loop, &r->rest, wait);
+	return false;
 }
 
 static bool may_start(const struct resolver *r, const struct queue *q)
@@ -478,8 +581,14 @@ static bool may_start(const struct resolver *r, const struct queue *q)
 
 	for (enum did_method m = 0; m < DID_METHODS; m++)
 		under_way += r->queues[m].under_way;
-	return q->first && under_way < r->concurrency && q->under_way < q->under_way_max &&
-	       q->rests_until_usec <= loop_now_usec(r->options.loop);
+	return q->first && under_way < r->concurrency && q->under_way < q->under_way_max;
+}
+
+static void start(struct fetch *f)
+{
+	f->under_way = true;
+	f->resolver->queues[f->method].under_way++;
+	request_document(f);
 }
 
 /* Starts what may start, the queues in turn. */
@@ -489,7 +598,7 @@ static void pump(struct resolver *r)
 		struct queue *q = &r->queues[r->turn];
 
 		r->turn = (r->turn + 1) % DID_METHODS;
-		if (may_start(r, q)) {
+		if (may_start(r, q) && has_directory(r, q)) {
 			start(dequeue(q));
 			idle = 0;
 		} else {
@@ -534,19 +643,45 @@ static bool is_refused(const struct resolver *r, struct span did, enum did_metho
 	       failures_has(r->failures, did, loop_now_usec(r->options.loop));
 }
 
+/* When the last document of this DID was asked for; 0: never. */
+static uint64_t last_fetched(struct resolver *r, struct span did)
+{
+	struct cache_entry e;
+
+	return cache_get(r->options.cache, did, &e) == 0 ? e.fetched_usec : 0;
+}
+
+/* Rather than wait for a directory that rests. */
+static bool answer_stale_while_resting(struct resolver *r, const struct lookup *lookup,
+				       enum did_method method, void *asker)
+{
+	struct cache_entry e;
+
+	if (lookup->newer_than_usec > 0 || method != DID_METHOD_PLC ||
+	    !directories_rest(r->options.directories, loop_now_usec(r->options.loop)) ||
+	    cache_get(r->options.cache, lookup->did, &e) < 0 ||
+	    !cache_is_stale_but_usable(r->options.cache, &e, clock_usec()))
+		return false;
+	*r->lookups[LOOKUP_STALE] += 1;
+	answer_entry(r, lookup->did, &e, asker);
+	return true;
+}
+
 void resolver_lookup(struct resolver *r, const struct lookup *lookup, void *asker)
 {
 	uint64_t now = clock_usec();
 	struct document_place place;
 	struct fetch *f;
 
-	if (document_place_find(lookup->did, &r->options.directory, r->options.policy, &place) <
-	    0) {
+	if (document_place_find(lookup->did, directories_first(r->options.directories),
+				r->options.policy, &place) < 0) {
 		*r->lookups[LOOKUP_UNSUPPORTED] += 1;
 		answer_status(r, lookup->did, IDENTITY_NOT_FOUND, now, asker);
 		return;
 	}
 	if (answer_from_cache(r, lookup->did, lookup->newer_than_usec, now, asker))
+		return;
+	if (answer_stale_while_resting(r, lookup, place.method, asker))
 		return;
 	f = find_fetch(r, lookup->did);
 	if (is_refused(r, lookup->did, place.method, f)) {
@@ -562,7 +697,7 @@ void resolver_lookup(struct resolver *r, const struct lookup *lookup, void *aske
 	*r->lookups[LOOKUP_FETCHED] += 1;
 	f = fetch_new(r, lookup->did, &place);
 	add_waiter(f, lookup->newer_than_usec, asker);
-	enqueue(f);
+	enqueue_when_due(f, last_fetched(r, lookup->did));
 	pump(r);
 }
 
@@ -652,6 +787,8 @@ static void add_metrics(struct resolver *r)
 	metrics_gauge_call(m, "relay_queue_fill_permille",
 			   "How full a queue is, in parts of a thousand.", "what=\"lookups\"",
 			   queue_fill, r);
+	metrics_gauge_call(m, "relay_identities_kept", "Identities on disk.", NULL, cache_count,
+			   r->options.cache);
 	memory_register(r->options.memory, "queue", queue_bytes, r);
 	memory_register(r->options.memory, "failures", failures_memory_bytes, r->failures);
 	memory_register(r->options.memory, "leveldb", cache_memory_bytes, r->options.cache);
@@ -672,6 +809,7 @@ void resolver_configure(struct resolver *r, const struct config *config)
 {
 	r->timeout_usec = config_time(config, "resolve.timeout");
 	r->ttl_failed_usec = config_time(config, "resolve.ttl_failed");
+	r->refresh_usec = config_time(config, "resolve.refresh_interval");
 	r->concurrency = (unsigned)config_number(config, "resolve.concurrency");
 	for (enum did_method m = 0; m < DID_METHODS; m++) {
 		r->queues[m].under_way_max = r->concurrency;

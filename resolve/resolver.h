@@ -11,9 +11,13 @@
  * fetch under way waits for another one after it.
  *
  * Fetches under way: resolve.concurrency at most, of which did:web, where anybody can run a slow
- * server, gets at most half. The rest waits in one queue for each method, first in, first out. When
- * the directory says 429, or 503 with Retry-After, its queue rests for as long as it says, within
- * bounds.
+ * server, gets at most half. The rest waits in one queue for each method, first in, first out.
+ *
+ * A did:plc is asked of one directory after another until one answers (directories.h). While all of
+ * them rest, who does not ask for news gets what the cache has, even if it is stale, and else waits.
+ *
+ * Whoever asks for news, and however often: two fetches of one DID begin resolve.refresh_interval
+ * apart at least. What is asked for in between waits for its time.
  */
 #pragma once
 
@@ -22,16 +26,14 @@
 #include "common/memory.h"
 #include "common/message.h"
 #include "resolve/cache.h"
-#include "resolve/document_place.h"
+#include "resolve/directories.h"
 #include "resolve/http.h"
 #include "resolve/names.h"
 
-#define RESOLVER_FETCHES_MAX   16384 /* in hand, queued or under way: about 2 MB of them */
-#define RESOLVER_LOOKUPS_MAX   65536 /* waiting for fetches: some for each; 2 MB */
+#define RESOLVER_FETCHES_MAX 16384 /* in hand, queued or under way: about 2 MB of them */
+#define RESOLVER_LOOKUPS_MAX 65536 /* waiting for fetches: some for each; 2 MB */
 /* did:web may have this part of either, so that slow servers leave room for the directory. */
-#define RESOLVER_WEB_PART      2
-#define RESOLVER_REST_MIN_USEC (1 * USEC_PER_SEC)
-#define RESOLVER_REST_MAX_USEC (60 * USEC_PER_SEC)
+#define RESOLVER_WEB_PART    2
 
 struct resolver;
 
@@ -41,7 +43,7 @@ struct resolver_options {
 	struct metrics *metrics;
 	struct memory *memory;
 	const struct host_policy *policy;
-	struct document_place directory; /* of did:plc */
+	struct directories *directories; /* of did:plc */
 	struct cache *cache;
 	struct http *http;
 	struct names *names;
@@ -52,7 +54,8 @@ struct resolver_options {
 
 /* Borrows what the options point to until resolver_free, config apart. */
 struct resolver *resolver_new(const struct resolver_options *options);
-/* Reads resolve.concurrency, .timeout and .ttl_failed, for all that begins from now on. Switched off,
+/* Reads resolve.concurrency, .timeout, .ttl_failed and .refresh_interval, for all that begins from
+ * now on. Switched off,
  * what waits is answered as if it had come afterwards. */
 void resolver_configure(struct resolver *r, const struct config *config);
 /* Call http_free and names_free before: they hold fetches under way. */

@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "common/loop.h"
 #include "tests/test.h"
 
 #define HOUR (3600 * (uint64_t)1000000)
@@ -133,6 +134,94 @@ TEST(settings_change_while_it_is_open)
 	CHECK_INT(cache_get(c, did, &got), 0);
 	check_entry(&got, &e);
 	CHECK_INT(cache_put(c, did, &e), 0);
+	cache_close(c);
+	config_free(config);
+}
+
+#define MAX 1000
+
+static struct span numbered(unsigned n)
+{
+	static char text[64];
+
+	/* In an order that is not that of their numbers. */
+	snprintf(text, sizeof(text), "did:web:h%08x.example.com", n * 2654435761u);
+	return span_str(text);
+}
+
+static unsigned count_kept(struct cache *c, unsigned from, unsigned to)
+{
+	struct cache_entry got;
+	unsigned kept = 0;
+
+	for (unsigned i = from; i < to; i++)
+		kept += cache_get(c, numbered(i), &got) == 0;
+	return kept;
+}
+
+TEST(a_full_cache_makes_room_for_what_is_new)
+{
+	struct config *config = make_config();
+	const char *path = test_folder();
+	struct cache *c;
+	struct cache_entry e = make_entry(IDENTITY_FOUND, clock_usec()), got;
+	char error[256];
+
+	CHECK_INT(config_set(config, "resolve.identities_max=1000", error, sizeof(error)), 0);
+	CHECK_INT(cache_open(path, config, &c), 0);
+	for (unsigned i = 0; i < 3 * MAX; i++) {
+		e.fetched_usec = clock_usec();
+		CHECK_INT(cache_put(c, numbered(i), &e), 0);
+		CHECK_INT(cache_get(c, numbered(i), &got), 0);
+		CHECK(cache_count(c) <= MAX);
+		/* What is written again takes no room. */
+		CHECK_INT(cache_put(c, numbered(i), &e), 0);
+	}
+	CHECK_INT(cache_count(c), MAX);
+	CHECK_INT(count_kept(c, 0, 3 * MAX), MAX);
+	/* The newer ones rather than the older. */
+	CHECK(count_kept(c, 2 * MAX, 3 * MAX) > count_kept(c, 0, 2 * MAX));
+	/* The count survives, and is made anew where it is not there. */
+	cache_close(c);
+	CHECK_INT(cache_open(path, config, &c), 0);
+	CHECK_INT(cache_count(c), MAX);
+	cache_close(c);
+	{
+		struct database *d;
+		struct database_batch *b = database_batch_new();
+
+		CHECK_INT(database_open(path, MIB(1), MIB(1), &d), 0);
+		database_batch_delete(b, SPAN_LITERAL("n"));
+		CHECK_INT(database_write(d, b, true), 0);
+		database_batch_free(b);
+		database_close(d);
+	}
+	CHECK_INT(cache_open(path, config, &c), 0);
+	CHECK_INT(cache_count(c), MAX);
+	cache_close(c);
+	config_free(config);
+}
+
+TEST(what_is_of_no_use_makes_room_first)
+{
+	struct config *config = make_config();
+	struct cache_entry old = make_entry(IDENTITY_NOT_FOUND, 1), e;
+	struct cache *c;
+	char error[256];
+
+	CHECK_INT(config_set(config, "resolve.identities_max=1000", error, sizeof(error)), 0);
+	CHECK_INT(cache_open(test_folder(), config, &c), 0);
+	e = make_entry(IDENTITY_FOUND, clock_usec());
+	for (unsigned i = 0; i < MAX; i++)
+		CHECK_INT(cache_put(c, numbered(i), i % 2 ? &e : &old), 0);
+	for (unsigned i = MAX; i < MAX + 400; i++) {
+		e.fetched_usec = clock_usec();
+		CHECK_INT(cache_put(c, numbered(i), &e), 0);
+	}
+	/* All that were of use are there still, and the new ones. */
+	CHECK_INT(count_kept(c, MAX, MAX + 400), 400);
+	for (unsigned i = 1; i < MAX; i += 2)
+		CHECK_INT(count_kept(c, i, i + 1), 1);
 	cache_close(c);
 	config_free(config);
 }

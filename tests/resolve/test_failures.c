@@ -11,12 +11,27 @@ TEST(a_failure_is_known_until_its_time)
 		    b = SPAN_LITERAL("did:web:b.example.com");
 
 	CHECK(!failures_has(f, a, 0));
-	failures_add(f, a, 1000);
+	failures_add(f, a, 0, 1000);
 	CHECK(failures_has(f, a, 999));
 	CHECK(!failures_has(f, b, 999));
 	CHECK(!failures_has(f, a, 1000));
-	failures_add(f, a, 2000);
-	CHECK(failures_has(f, a, 1999));
+	/* Twice as long the second time, and so on up to the longest. */
+	failures_add(f, a, 1000, 1000);
+	CHECK(failures_has(f, a, 2999));
+	CHECK(!failures_has(f, a, 3000));
+	for (unsigned i = 0; i < 100; i++)
+		failures_add(f, a, 3000, 1000);
+	CHECK(failures_has(f, a, 2999 + FAILURES_WAIT_MAX_USEC));
+	CHECK(!failures_has(f, a, 3000 + FAILURES_WAIT_MAX_USEC));
+	/* What is asked for may be longer than that. */
+	failures_add(f, a, 3000, 2 * FAILURES_WAIT_MAX_USEC);
+	CHECK(failures_has(f, a, 2999 + 2 * FAILURES_WAIT_MAX_USEC));
+	failures_forget(f, b);
+	CHECK(failures_has(f, a, 3000));
+	failures_forget(f, a);
+	CHECK(!failures_has(f, a, 3000));
+	failures_add(f, a, 3000, 1000);
+	CHECK(!failures_has(f, a, 4000));
 	failures_free(f);
 }
 
@@ -29,7 +44,7 @@ TEST(the_table_never_grows)
 
 	for (unsigned i = 0; i < 4 * FAILURES_MAX; i++) {
 		snprintf(did, sizeof(did), "did:web:host%u.example.com", i);
-		failures_add(f, span_str(did), 1);
+		failures_add(f, span_str(did), 0, 1);
 		CHECK(failures_has(f, span_str(did), 0));
 	}
 	for (unsigned i = 0; i < 4 * FAILURES_MAX; i++) {

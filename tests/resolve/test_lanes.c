@@ -10,6 +10,7 @@ struct bench {
 	struct fixture f;
 	struct cache *cache;
 	struct names *names;
+	struct directories *directories;
 	struct resolver *resolver;
 	struct lanes *lanes;
 	struct peer {
@@ -71,6 +72,7 @@ static void open_resolver(struct bench *b)
 				.pds = "pds.example.com",
 				.handle = "alice.test"};
 	struct resolver_options o;
+	char bad[64];
 
 	CHECK_INT(cache_open(test_folder(), b->f.config, &b->cache), 0);
 	CHECK_INT(cache_put(b->cache, known, &e), 0);
@@ -84,7 +86,8 @@ static void open_resolver(struct bench *b)
 				      .http = b->f.http,
 				      .names = b->names,
 				      .answer = lanes_answer};
-	CHECK_INT(document_place_directory("https://plc.directory", b->f.policy, &o.directory), 0);
+	CHECK_INT(directories_new(b->f.config, b->f.policy, bad, sizeof(bad), &b->directories), 0);
+	o.directories = b->directories;
 	b->resolver = resolver_new(&o);
 }
 
@@ -120,6 +123,7 @@ static void bench_close(struct bench *b)
 	names_free(b->names);
 	lanes_close(b->lanes);
 	resolver_free(b->resolver);
+	directories_free(b->directories);
 	cache_close(b->cache);
 	fixture_close(&b->f);
 }

@@ -17,9 +17,10 @@ struct bench {
 	struct http_server *server;
 	struct cache *cache;
 	struct names *names;
+	struct directories *directories;
 	struct resolver *resolver;
-	char sets[16][128];
-	struct asker asker; /* of bench_ask */
+	const char *more_urls; /* of directories, after the server's */
+	struct asker asker;    /* of bench_ask */
 	/* of a wait that runs */
 	const struct asker *awaited;
 	unsigned awaited_count;
@@ -38,10 +39,10 @@ static void take(void *arg, const struct identity *identity)
 /* What may change between two openings of the same cache. */
 static void bench_start(struct bench *b, const char *path, const char *const *sets)
 {
-	const char *all[20] = {"network.plain_hosts=localhost:*"};
+	const char *all[20] = {"network.plain_hosts=localhost:*", "resolve.refresh_interval=0s"};
 	struct resolver_options o;
-	char url[64];
-	size_t n = 1;
+	char url[256], bad[64];
+	size_t n = 2;
 
 	while (*sets)
 		all[n++] = *sets++;
@@ -59,8 +60,11 @@ static void bench_start(struct bench *b, const char *path, const char *const *se
 		.names = b->names,
 		.answer = take,
 	};
-	snprintf(url, sizeof(url), "http://localhost:%u", http_server_port(b->server));
-	CHECK_INT(document_place_directory(url, b->f.policy, &o.directory), 0);
+	snprintf(url, sizeof(url), "resolve.plc_url=http://localhost:%u%s",
+		 http_server_port(b->server), b->more_urls);
+	fixture_set(&b->f, url);
+	CHECK_INT(directories_new(b->f.config, b->f.policy, bad, sizeof(bad), &b->directories), 0);
+	o.directories = b->directories;
 	b->resolver = resolver_new(&o);
 }
 
@@ -69,13 +73,14 @@ static void bench_stop(struct bench *b)
 	fixture_close_http(&b->f);
 	names_free(b->names);
 	resolver_free(b->resolver);
+	directories_free(b->directories);
 	cache_close(b->cache);
 	fixture_close(&b->f);
 }
 
 static void bench_open(struct bench *b, const char *const *sets)
 {
-	*b = (struct bench){.server = http_server_new(NULL)};
+	*b = (struct bench){.server = http_server_new(NULL), .more_urls = ""};
 	bench_start(b, test_folder(), sets);
 }
 
@@ -206,7 +211,7 @@ TEST(an_identity_is_fetched_once_and_kept)
 	const char *path = test_folder();
 	const struct asker *a;
 	uint64_t before = clock_usec(), fetched;
-	struct bench b = {.server = http_server_new(NULL)};
+	struct bench b = {.server = http_server_new(NULL), .more_urls = ""};
 
 	bench_start(&b, path, defaults);
 	put_document(&b, plc(1), "https://pds.example.com", "alice.test");
@@ -238,7 +243,8 @@ static const struct {
 } answers[] = {
 	{"404", {.status = 404}, IDENTITY_NOT_FOUND, true},
 	{"410", {.status = 410}, IDENTITY_TOMBSTONED, true},
-	{"not JSON", {.status = 200, .body = "<html>"}, IDENTITY_UNUSABLE, true},
+	/* What stands before the directory says so, not the directory. */
+	{"not JSON", {.status = 200, .body = "<html>"}, IDENTITY_UNAVAILABLE, false},
 	{"no document", {.status = 200, .body = "{}"}, IDENTITY_UNUSABLE, true},
 	{"endless", {.status = 200, .kind = HTTP_SERVER_ENDLESS}, IDENTITY_UNUSABLE, true},
 	{"cut",
@@ -284,6 +290,111 @@ TEST(a_failure_is_not_tried_again_at_once)
 	CHECK_INT(look_up(&b, plc(1), clock_usec())->last.status, IDENTITY_UNAVAILABLE);
 	CHECK_INT(requests_for(&b, plc(1)), 1);
 	CHECK_INT(lookups(&b, "refused"), 2);
+	bench_close(&b);
+}
+
+TEST(another_directory_answers_while_the_first_fails)
+{
+	struct http_server *second = http_server_new(NULL);
+	struct bench b = {.server = http_server_new(NULL)}, other;
+	char urls[64];
+
+	snprintf(urls, sizeof(urls), ",http://localhost:%u", http_server_port(second));
+	b.more_urls = urls;
+	bench_start(&b, test_folder(), defaults);
+	for (unsigned i = 0; i < 3; i++)
+		put_answer(&b, plc(i), &(struct http_server_answer){.status = 500});
+	put_answer(&b, plc(3), &(struct http_server_answer){.status = 404});
+	put_answer(&b, plc(4), &(struct http_server_answer){.status = 403});
+	other.server = second;
+	for (unsigned i = 0; i < 5; i++)
+		put_document(&other, plc(i), "https://pds.example.com", "alice.test");
+	for (unsigned i = 0; i < 3; i++)
+		CHECK_INT(look_up(&b, plc(i), 0)->last.status, IDENTITY_FOUND);
+	CHECK_INT(http_server_requests(b.server, NULL), 3);
+	CHECK_INT(http_server_requests(second, NULL), 3);
+	/* A final answer is one. */
+	CHECK_INT(look_up(&b, plc(3), 0)->last.status, IDENTITY_NOT_FOUND);
+	CHECK_INT(http_server_requests(second, NULL), 3);
+	CHECK_INT(look_up(&b, plc(4), 0)->last.status, IDENTITY_FOUND);
+	/* When both fail, that is all. */
+	put_answer(&other, plc(0), &(struct http_server_answer){.status = 500});
+	CHECK_INT(look_up(&b, plc(0), clock_usec())->last.status, IDENTITY_UNAVAILABLE);
+	bench_close(&b);
+	http_server_free(second);
+}
+
+/* News of one DID, however often they are asked for, is fetched no more often than once in the
+ * interval; who waits gets news from after asking all the same. */
+TEST(refreshes_of_one_did_keep_their_interval)
+{
+	static const char *const sets[] = {"resolve.refresh_interval=300ms", NULL};
+	const struct asker *a;
+	uint64_t asked, first;
+	struct bench b;
+
+	bench_open(&b, sets);
+	put_document(&b, plc(1), "https://pds.example.com", "alice.test");
+	put_document(&b, plc(2), "https://pds.example.com", "bob.test");
+	first = look_up(&b, plc(1), 0)->last.fetched_usec;
+	for (unsigned i = 0; i < 3; i++) {
+		asked = clock_usec();
+		a = look_up(&b, plc(1), asked);
+		CHECK_INT(a->last.status, IDENTITY_FOUND);
+		CHECK(a->last.fetched_usec >= asked);
+		CHECK(a->last.fetched_usec >= first + 295 * USEC_PER_MSEC);
+		first = a->last.fetched_usec;
+		/* Others do not wait for it. */
+		CHECK_INT(look_up(&b, plc(2), 0)->last.status, IDENTITY_FOUND);
+	}
+	CHECK_INT(requests_for(&b, plc(1)), 4);
+	bench_close(&b);
+}
+
+/* validate asks again when an answer takes long. */
+TEST(one_that_asks_again_is_answered_once)
+{
+	struct asker same = {0}, other = {0};
+	struct bench b;
+
+	bench_open(&b, defaults);
+	put_document(&b, plc(1), "https://pds.example.com", "alice.test");
+	http_server_hold(b.server, true);
+	for (unsigned i = 0; i < 5; i++) {
+		ask(&b, plc(1), 0, &same);
+		ask(&b, plc(1), 0, &other);
+	}
+	wait_for_server(&b, 1);
+	/* And once more for the next fetch. */
+	for (unsigned i = 0; i < 5; i++)
+		ask(&b, plc(1), clock_usec() + 1000, &same);
+	http_server_hold(b.server, false);
+	wait_for(&b, &same, 2);
+	CHECK_INT(other.count, 1);
+	CHECK_INT(requests_for(&b, plc(1)), 2);
+	bench_close(&b);
+}
+
+/* Who does not ask for news does not wait for a directory that rests. */
+TEST(a_stale_identity_serves_while_the_directory_rests)
+{
+	struct cache_entry e = {.status = IDENTITY_FOUND,
+				.fetched_usec = clock_usec() - 90 * 60 * USEC_PER_SEC,
+				.key = {.curve = CURVE_K256, .point = {2}},
+				.pds = "pds.example.com"};
+	static const char *const sets[] = {"resolve.ttl_found=1h", NULL};
+	struct asker news = {0};
+	struct bench b;
+
+	bench_open(&b, sets);
+	CHECK_INT(cache_put(b.cache, span_str(plc(2)), &e), 0);
+	put_answer(&b, plc(1),
+		   &(struct http_server_answer){.status = 429, .headers = "Retry-After: 50\r\n"});
+	CHECK_INT(look_up(&b, plc(1), 0)->last.status, IDENTITY_UNAVAILABLE);
+	CHECK_INT(look_up(&b, plc(2), 0)->last.status, IDENTITY_FOUND);
+	CHECK_INT(lookups(&b, "stale"), 1);
+	ask(&b, plc(2), clock_usec(), &news);
+	CHECK_INT(news.count, 0);
 	bench_close(&b);
 }
 
@@ -426,7 +537,7 @@ TEST(switched_off_means_the_cache_alone)
 {
 	static const char *const off[] = {"resolve.concurrency=0", NULL};
 	const char *path = test_folder();
-	struct bench b = {.server = http_server_new(NULL)};
+	struct bench b = {.server = http_server_new(NULL), .more_urls = ""};
 
 	bench_start(&b, path, defaults);
 	put_document(&b, plc(1), "https://pds.example.com", "alice.test");
@@ -586,7 +697,7 @@ TEST(did_web_at_a_private_address_is_unusable)
 TEST(what_is_in_hand_is_bounded)
 {
 	static const char *const sets[] = {"resolve.concurrency=1", "resolve.timeout=1m", NULL};
-	struct asker a = {0}, same = {0};
+	struct asker a = {0}, more[RESOLVER_LOOKUPS_MAX / RESOLVER_FETCHES_MAX - 1] = {0};
 	struct bench b;
 
 	bench_open(&b, sets);
@@ -596,17 +707,19 @@ TEST(what_is_in_hand_is_bounded)
 	CHECK_INT(a.count, 0);
 	/* Another DID is refused at once; another lookup of one in hand is not, */
 	CHECK_INT(look_up(&b, plc(RESOLVER_FETCHES_MAX), 0)->last.status, IDENTITY_UNAVAILABLE);
-	for (unsigned i = RESOLVER_FETCHES_MAX; i < RESOLVER_LOOKUPS_MAX; i++)
-		ask(&b, plc(1), 0, &same);
-	CHECK_INT(same.count, 0);
+	for (size_t n = 0; n < ARRAY_SIZE(more); n++) {
+		for (unsigned i = 0; i < RESOLVER_FETCHES_MAX; i++)
+			ask(&b, plc(i), 0, &more[n]);
+		CHECK_INT(more[n].count, 0);
+	}
 	/* until there are too many of them. */
 	CHECK_INT(look_up(&b, plc(1), 0)->last.status, IDENTITY_UNAVAILABLE);
 	CHECK(fixture_metric(&b.f, "relay_accounted_bytes{stage=\"resolve\",what=\"queue\"}") <
 	      (int64_t)MIB(16));
 	/* All of them can be forgotten, and there is room again. */
-	resolver_forget(b.resolver, &same);
-	ask(&b, plc(1), 0, &same);
-	CHECK_INT(same.count, 0);
+	resolver_forget(b.resolver, &more[0]);
+	ask(&b, plc(1), 0, &more[0]);
+	CHECK_INT(more[0].count, 0);
 	bench_close(&b);
 }
 
@@ -614,7 +727,8 @@ TEST(did_web_cannot_fill_what_is_in_hand)
 {
 	static const char *const sets[] = {"resolve.concurrency=2", "resolve.timeout=1m", NULL};
 	struct http_server *slow = http_server_new(NULL);
-	struct asker web = {0}, same = {0};
+	struct asker web = {0}, more[RESOLVER_LOOKUPS_MAX / RESOLVER_FETCHES_MAX] = {0};
+	unsigned last = ARRAY_SIZE(more) - 1;
 	struct bench b;
 	char did[64], first[64];
 
@@ -632,15 +746,18 @@ TEST(did_web_cannot_fill_what_is_in_hand)
 	CHECK(web.count >= RESOLVER_FETCHES_MAX / 2);
 	CHECK_INT(web.last.status, IDENTITY_UNAVAILABLE);
 	CHECK_INT(look_up(&b, plc(1), 0)->last.status, IDENTITY_FOUND);
-	for (unsigned i = 0; i < RESOLVER_LOOKUPS_MAX; i++)
-		ask(&b, first, 0, &same);
-	CHECK_INT(same.last.status, IDENTITY_UNAVAILABLE);
+	for (unsigned i = 0; i < ARRAY_SIZE(more) * RESOLVER_FETCHES_MAX / 2; i++) {
+		snprintf(did, sizeof(did), "did:web:localhost%%3A%u",
+			 1024 + i % (RESOLVER_FETCHES_MAX / 2 - 1));
+		ask(&b, did, 0, &more[i / (RESOLVER_FETCHES_MAX / 2)]);
+	}
+	CHECK_INT(more[last].last.status, IDENTITY_UNAVAILABLE);
 	CHECK_INT(look_up(&b, plc(2), 0)->last.status, IDENTITY_FOUND);
 	/* Who is forgotten leaves room. */
-	resolver_forget(b.resolver, &same);
-	same = (struct asker){0};
-	ask(&b, first, 0, &same);
-	CHECK_INT(same.count, 0);
+	resolver_forget(b.resolver, &more[0]);
+	more[last] = (struct asker){0};
+	ask(&b, first, 0, &more[last]);
+	CHECK_INT(more[last].count, 0);
 	bench_close(&b);
 	http_server_free(slow);
 }
