@@ -29,6 +29,8 @@ OUR_LDFLAGS += -fsanitize=address,undefined
 else ifeq ($(VARIANT),fuzz)
 OUR_CFLAGS += -fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=undefined -U_FORTIFY_SOURCE
 FUZZ_MAIN := -fsanitize=fuzzer
+else ifeq ($(VARIANT),coverage)
+OUR_CFLAGS += -fprofile-instr-generate -fcoverage-mapping
 else ifeq ($(ALLOCATOR),jemalloc)
 OUR_CPPFLAGS += -DHAVE_JEMALLOC
 OUR_LDLIBS += -ljemalloc
@@ -112,7 +114,7 @@ $(B)/tests/fuzz/%: $(B)/obj/tests/fuzz/%.o $(if $(FUZZ_MAIN),,$(B)/obj/tests/fuz
 # Debian packages: to build and run, and what the tests need besides.
 DEPS_BUILD := gcc libc6-dev pkg-config ca-certificates libnng-dev libssl-dev libsecp256k1-dev libleveldb-dev libcbor-dev \
 	libcurl4-openssl-dev libsystemd-dev libwslay-dev libc-ares-dev libjansson-dev libjemalloc-dev libmicrohttpd-dev libinih-dev
-DEPS_TEST := $(DEPS_BUILD) git clang clang-format libclang-rt-14-dev shellcheck mandoc prometheus nginx-light systemd openssl
+DEPS_TEST := $(DEPS_BUILD) git clang clang-format libclang-rt-14-dev llvm shellcheck mandoc prometheus nginx-light systemd openssl
 missing = $(shell for p in $(1); do dpkg-query -W -f '$${Status}' $$p 2>/dev/null | grep -q 'ok installed' || echo $$p; done)
 # npm in whatever form the machine has it.
 npm = $(if $(shell command -v npm),,npm)
@@ -164,6 +166,17 @@ bench: all $(BENCHES) ## measure: one line a figure, results also in build/bench
 asan: deps ## the whole suite under AddressSanitizer and UndefinedBehaviorSanitizer
 	$(Q)$(MAKE) --no-print-directory VARIANT=asan all tests
 	$(Q)$(MAKE) --no-print-directory VARIANT=asan test-suite
+
+fuzz: deps ## every fuzz target under libFuzzer, FUZZ_SECONDS (60) each, one after another
+	$(Q)$(MAKE) --no-print-directory VARIANT=fuzz CC=clang fuzzers
+	$(Q)tests/fuzz/run $(FUZZERS:build/%=build/fuzz/%)
+
+fuzz-coverage: deps ## how many lines of each parser the fuzz corpora reach
+	$(Q)$(MAKE) --no-print-directory VARIANT=coverage CC=clang fuzzers
+	$(Q)tests/fuzz/coverage $(FUZZERS:build/%=build/coverage/%)
+
+fuzzers: $(FUZZERS)
+.PHONY: fuzzers fuzz-coverage
 
 lint: ## warnings of gcc and clang as errors, formatting, layering, man pages, shell scripts
 	$(Q)tests/lint

@@ -316,6 +316,15 @@ static enum verdict decode_header(struct span header, enum event_kind *ret)
 	return op == OP_MESSAGE ? kind_of(t, ret) : VERDICT_UNKNOWN_KIND;
 }
 
+/* On a whole item. */
+static bool is_map(struct span item)
+{
+	struct reader r = reader_of(item);
+	struct cbor_map map;
+
+	return cbor_map_open(&r, &map) == 0;
+}
+
 enum verdict frame_decode(struct span bytes, struct frame *ret)
 {
 	struct reader r = reader_of(bytes);
@@ -326,7 +335,8 @@ enum verdict frame_decode(struct span bytes, struct frame *ret)
 	ret->bytes = bytes;
 	if (bytes.len > LIMIT_FRAME)
 		return VERDICT_FRAME_TOO_LARGE;
-	if (cbor_skip(&r, &header) < 0 || cbor_skip(&r, &body) < 0 || r.left > 0)
+	if (cbor_skip(&r, &header) < 0 || cbor_skip(&r, &body) < 0 || r.left > 0 ||
+	    !is_map(header) || !is_map(body))
 		return VERDICT_FRAME_BAD_CBOR;
 	ret->body = body;
 	v = decode_header(header, &ret->kind);

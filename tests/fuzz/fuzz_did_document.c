@@ -13,12 +13,24 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	struct did_document d;
 	char host[LIMIT_HOST + 1];
+	enum did_document_fault fault;
 	struct host again;
+	struct buf subject;
 	int error;
 
-	if (size > LIMIT_DID_DOCUMENT ||
-	    did_document_parse(span_of(data, size), SPAN_LITERAL(DID), &d) != DID_DOCUMENT_OK)
+	if (size > LIMIT_DID_DOCUMENT)
 		return 0;
+	buf_init(&subject, LIMIT_DID_DOCUMENT);
+	error = did_document_subject(span_of(data, size), &subject);
+	assert(error == 0 || subject.len == 0);
+	fault = did_document_parse(span_of(data, size), SPAN_LITERAL(DID), &d);
+	assert(strcmp(did_document_fault_name(fault), "unknown") != 0);
+	if (fault != DID_DOCUMENT_OK) {
+		buf_release(&subject);
+		return 0;
+	}
+	assert(span_is(buf_span(&subject), DID));
+	buf_release(&subject);
 	assert(d.key.curve == CURVE_K256 || d.key.curve == CURVE_P256);
 	assert(d.key.point[0] == 2 || d.key.point[0] == 3);
 	error = host_parse(span_str(host_format(&d.pds, host)), &again);

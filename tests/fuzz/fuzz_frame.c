@@ -38,6 +38,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		return 0;
 	check_seq(&f);
 	assert(f.op_count <= LIMIT_OPS && did_is_valid(f.did));
+	assert(strcmp(frame_kind_name(&f), "event") != 0);
 	if (f.handle.len > 0)
 		check_without_handle(&f);
 	return 0;

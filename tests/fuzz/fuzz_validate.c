@@ -20,12 +20,17 @@ static void check(struct checker *c, const struct signature_key *key, const stru
 		.is_legacy = is_legacy,
 	};
 	struct verified facts = {0};
+	enum verdict v;
 
 	if (check_fields(f, &rules) != VERDICT_ACCEPTED ||
 	    (f->kind != EVENT_COMMIT && f->kind != EVENT_SYNC))
 		return;
-	if (check_blocks(c, f, key, &rules, &facts) == VERDICT_ACCEPTED)
+	v = check_blocks(c, f, key, &rules, &facts);
+	if (v == VERDICT_ACCEPTED)
 		assert(tid_is_valid(span_of(facts.rev, TID_SIZE)));
+	/* The signature is all that the other lacks. */
+	assert(v == VERDICT_BAD_SIGNATURE || check_unsigned_blocks(c, f, &rules) == v);
+	assert(checker_memory_bytes(c) < (int64_t)MIB(64));
 }
 
 static void parse_key(struct checker *c, const char *multikey, struct signature_key *ret)
