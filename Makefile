@@ -159,6 +159,12 @@ test-faults: all $(B)/tests/faults/test_faults ## faults of every kind at random
 test-real: deps all $(SIMNET) ## real PDS, PLC directory and clients from npm
 	$(Q)tests/summary tests/real/run
 
+# About a minute of CPU for 600 repositories; SEED=N repeats a run.
+REPOS ?= 10000
+test-differential: deps all $(SIMNET) ## commits of REPOS random repositories, and each changed, as other implementations see them
+	$(Q)tests/real/run differential.mjs $(REPOS) $(SEED)
+.PHONY: test-differential
+
 # PART=verify, or several of them; none: all.
 bench: all $(BENCHES) ## measure: one line a figure, results also in build/bench.json; PART=verify, log, ... for a part
 	$(Q)tests/bench/run $(PART)

@@ -1,8 +1,10 @@
 #include "validate/replay.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <getopt.h>
 #include <inttypes.h>
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -23,7 +25,8 @@
 static const char usage[] =
 	"usage: standpipe check [OPTION]... FILE...\n"
 	"\n"
-	"  --document FILE   a DID document of an account in the recording; may be repeated\n"
+	"  --document FILE   a DID document of an account in the recording, or a folder of them;\n"
+	"                    may be repeated\n"
 	"  --key KEY         the key of all other accounts: did:key:z... or z...\n"
 	"  --host HOST       the host that the frames came from, to be the PDS of their accounts\n"
 	"  --legacy          prevData, and prev of an operation, may be missing\n"
@@ -103,7 +106,7 @@ static int read_document(const char *path, struct buf *out)
 	return error;
 }
 
-static int take_document(struct replay *r, const char *path)
+static int take_document_file(struct replay *r, const char *path)
 {
 	enum did_document_fault fault = DID_DOCUMENT_NOT_JSON;
 	struct did_document document;
@@ -127,6 +130,26 @@ static int take_document(struct replay *r, const char *path)
 	buf_release(&json);
 	buf_release(&did);
 	return error < 0 || fault != DID_DOCUMENT_OK ? STAGE_EXIT_USAGE : STAGE_GO;
+}
+
+/* A document, or a folder with nothing but documents. */
+static int take_document(struct replay *r, const char *path)
+{
+	DIR *folder = opendir(path);
+	const struct dirent *entry;
+	char name[PATH_MAX];
+	int status = STAGE_GO;
+
+	if (!folder)
+		return take_document_file(r, path);
+	while (status == STAGE_GO && (entry = readdir(folder))) {
+		if (entry->d_name[0] == '.')
+			continue;
+		snprintf(name, sizeof(name), "%s/%s", path, entry->d_name);
+		status = take_document_file(r, name);
+	}
+	closedir(folder);
+	return status;
 }
 
 static int take_key(struct replay *r, const char *text)
@@ -239,7 +262,10 @@ static void print_verdict(struct replay *r, enum verdict v)
 		r->skipped++;
 	else
 		r->refused++;
-	print_line(r, info->name, info->section, v == VERDICT_ACCEPTED ? NULL : info->text);
+	if (v == VERDICT_ACCEPTED)
+		print_line(r, info->name, NULL, NULL);
+	else
+		print_line(r, info->name, info->section, info->text);
 }
 
 /* Without a key: what can be said of it all the same. */

@@ -1,0 +1,22 @@
+// Why the relay and a library answer differently, each with the rule that decides. A difference that is not here is a fault of somebody.
+// ours: the relay's verdict; theirs: what the library finds wrong, "accepted" for nothing; kinds: of change.
+const explanations = [
+  {
+    rule: 'repository, CAR File Serialization: blocks that are not needed are ignored; the libraries were made to hash all',
+    ours: /^accepted$/,
+    theirs: /^block does not match its CID$/,
+    kinds: /^(bit|block\.(bit|foreign|cut))$/,
+    // It must be a block that is not needed: without it the library accepts as well.
+    onlyIfUnneeded: true,
+  },
+  {
+    rule: 'subscribeRepos lexicon: a message has its required fields, with their types and syntax; the libraries check repositories only',
+    ours: /^frame_bad_fields$/,
+    theirs: /^accepted$/,
+    kinds: /^(bit|field\.(seq_zero|seq_negative|seq_missing|since_missing|time_wrong|prev_data_null))$/,
+  },
+]
+
+export function explain({ oracle, kind, ours, theirs }) {
+  return explanations.find((e) => e.ours.test(ours) && e.theirs.test(theirs ?? 'accepted') && e.kinds.test(kind) && (!e.oracle || e.oracle === oracle))
+}
