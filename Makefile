@@ -55,7 +55,7 @@ ALL_C := $(foreach r,$(ROOMS) tests $(addprefix tests/,common $(STAGES) ctl pipe
 export STANDPIPE_BUILD := $(CURDIR)/$(B)
 
 all: $(PROGRAMS) ## build the stages and the standpipe command
-.PHONY: all deps run test test-unit test-pipeline test-faults test-real bench asan lint format fuzz install clean help
+.PHONY: all deps run demo test test-unit test-pipeline test-faults test-real bench asan lint format fuzz install clean help
 .DELETE_ON_ERROR:
 .SECONDARY:
 
@@ -134,6 +134,10 @@ run-deps:
 run: run-deps ## build, and run a relay on http://localhost:2470 with its data under ./var
 	$(Q)$(MAKE) --no-print-directory all
 	$(Q)mkdir -p var && exec $(B)/standpipe --config systemd/local.conf $(RUN_FLAGS) run
+
+demo: run-deps ## a relay that reads a small simulated network, and what comes out of it; needs no internet
+	$(Q)$(MAKE) --no-print-directory all $(SIMNET)
+	$(Q)exec $(SIMNET) demo
 
 test: deps ## everything: lint apart, all tests there are
 	$(Q)$(MAKE) --no-print-directory all tests

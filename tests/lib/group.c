@@ -375,6 +375,12 @@ void group_start(struct group_test *g)
 	if (g->pid == 0) {
 		sigset_t none;
 
+		/* Ctrl-C is for the parent, which stops it, also one that came just now; and it
+		 * stops if there is no parent. */
+		setpgid(0, 0);
+		signal(SIGINT, SIG_IGN);
+		signal(SIGINT, SIG_DFL);
+		prctl(PR_SET_PDEATHSIG, SIGTERM);
 		sigemptyset(&none);
 		sigprocmask(SIG_SETMASK, &none, NULL);
 		dup2(fd, STDOUT_FILENO);

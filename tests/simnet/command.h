@@ -20,6 +20,9 @@ int command_records(int argc, char **argv);
  * on, before its first frame and after each change; 'F': a frame; 'R': one that has to be refused.
  */
 int command_export(int argc, char **argv);
+/* A small network, a relay that reads it, and every event that comes out of it in a line, until
+ * SIGINT or SIGTERM. */
+int command_demo(int argc, char **argv);
 
 /* Sets a field of either struct from "hosts=100", "plain=1", "events=200000", ...: the names are
  * those of the fields. -EINVAL. */

@@ -11,6 +11,7 @@ static const struct {
 	{"show", "CORPUS", command_show},
 	{"records", "CORPUS", command_records},
 	{"export", "CORPUS FILE", command_export},
+	{"demo", "[rate=EVENTS_A_SECOND]", command_demo},
 };
 
 static int usage(void)
