@@ -20,6 +20,12 @@ int command_records(int argc, char **argv);
  * on, before its first frame and after each change; 'F': a frame; 'R': one that has to be refused.
  */
 int command_export(int argc, char **argv);
+/* The network of a corpus, which is played at a rate (0: as fast as may be), until SIGTERM. Says
+ * first what a relay has to be told to read it; the files that this names are in the folder. */
+int command_serve(int argc, char **argv);
+/* What a relay's or a host's stream says, an event a line, or how much it is every second, until
+ * SIGTERM. Without a cursor from now on. */
+int command_read(int argc, char **argv);
 /* A small network, a relay that reads it, and every event that comes out of it in a line, until
  * SIGINT or SIGTERM. */
 int command_demo(int argc, char **argv);

@@ -11,6 +11,8 @@ static const struct {
 	{"show", "CORPUS", command_show},
 	{"records", "CORPUS", command_records},
 	{"export", "CORPUS FILE", command_export},
+	{"serve", "FOLDER [rate=EVENTS_A_SECOND] [corpus=CORPUS | NAME=VALUE ...]", command_serve},
+	{"read", "HOST:PORT[/CURSOR] [counts]", command_read},
 	{"demo", "[rate=EVENTS_A_SECOND]", command_demo},
 };
 
