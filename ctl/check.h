@@ -1,6 +1,6 @@
 /*
- * `standpipe check`: checks recorded frames. That is what standpipe-validate does, so it is asked to
- * do it, in the place of this process.
+ * `standpipe check`: checks recorded frames. That is what standpipe-validate does, so it is asked
+ * to do it, in the place of this process.
  */
 #pragma once
 

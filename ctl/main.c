@@ -1,7 +1,7 @@
 /*
- * The `standpipe` command: runs the group in the foreground, asks a running group how it is, gives it
- * orders, and checks recorded frames. It trusts its configuration and the stages, reads nothing from
- * the network, and talks to stages through their control pipes only.
+ * The `standpipe` command: runs the group in the foreground, asks a running group how it is, gives
+ * it orders, and checks recorded frames. It trusts its configuration and the stages, reads nothing
+ * from the network, and talks to stages through their control pipes only.
  */
 #include <getopt.h>
 #include <stdlib.h>

@@ -1,7 +1,7 @@
 /*
  * A commit object: the signed head of a repository [repository: commit objects]. Version 3 with
- * every required field, and at most LIMIT_COMMIT_OBJECT bytes; fields that no specification knows are
- * part of what is signed and are kept.
+ * every required field, and at most LIMIT_COMMIT_OBJECT bytes; fields that no specification knows
+ * are part of what is signed and are kept.
  *
  * A decoded commit borrows from its block.
  */

@@ -3,9 +3,9 @@
  * whose blocks are there, and stubs in place of the others. It can be held against what the ops say
  * and be made anew without them, which must lead to the root before [sync: operation inversion].
  *
- *	mst_load(m, blocks, &data)	all nodes that are reachable and there; every rule checked
- *	mst_check(m, ops, count)	the tree holds what each op says
- *	mst_invert(m, ops, count, &root)	the root of the tree before the ops, once after each load
+ *	mst_load	all nodes that are reachable and there; every rule checked
+ *	mst_check	the tree holds what each op says
+ *	mst_invert	the root of the tree before the ops; once after each load
  *
  * A loaded tree is kept as what it is in the order of its keys: keys, and between two of them at
  * most one stub. The ops come in the same order, so that checking them is one walk along both, and
