@@ -1,5 +1,7 @@
 /* Events that are made to cost much get the verdict that they deserve; what they cost is for
  * tests/bench/bench_hostile.c. */
+#include <pthread.h>
+
 #include "tests/lib/hostile.h"
 #include "tests/test.h"
 #include "validate/check.h"
@@ -20,7 +22,7 @@ static enum verdict check(struct checker *c, const struct hostile *h)
 	return v;
 }
 
-TEST(hostile_events)
+static void *check_all(void *arg)
 {
 	struct checker *c = checker_new();
 	struct hostile h;
@@ -34,4 +36,18 @@ TEST(hostile_events)
 		hostile_release(&h);
 	}
 	checker_free(c);
+	return arg;
+}
+
+/* On a small stack: nothing recurses as deep as an event says. */
+TEST(hostile_events)
+{
+	pthread_attr_t attributes;
+	pthread_t thread;
+
+	CHECK_INT(pthread_attr_init(&attributes), 0);
+	CHECK_INT(pthread_attr_setstacksize(&attributes, KIB(512)), 0);
+	CHECK_INT(pthread_create(&thread, &attributes, check_all, NULL), 0);
+	CHECK_INT(pthread_join(thread, NULL), 0);
+	pthread_attr_destroy(&attributes);
 }

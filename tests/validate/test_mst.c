@@ -475,6 +475,37 @@ TEST(all_keys_of_a_node_have_one_height)
 	}
 }
 
+/* A key between two subtrees of which nothing is known: without it, the two would be one. */
+TEST(stubs_cannot_be_merged)
+{
+	const struct cid other = {.codec = CID_DAG_CBOR, .digest = {1}};
+
+	for (unsigned stubs = 0; stubs < 4; stubs++) {
+		const char *key = find_key("m", 1);
+		struct tree_entry e = entry(key, stubs & 1 ? &other : NULL);
+		struct mst *m = mst_new();
+		struct blocks blocks;
+		struct cid root;
+		struct forge f;
+
+		forge_init(&f);
+		forge_node(&f, stubs & 2 ? &leaf : NULL, &e, 1);
+		blocks_init(&blocks);
+		CHECK_INT(blocks_load(&blocks, buf_span(&f.car)), VERDICT_ACCEPTED);
+		CHECK_INT(mst_load(m, &blocks, &f.root), VERDICT_ACCEPTED);
+		CHECK_INT(invert_one(m, key, true, false, &root),
+			  stubs == 3 ? VERDICT_BLOCK_MISSING : VERDICT_ACCEPTED);
+		/* What is left is the other subtree, or nothing. */
+		if (stubs < 3)
+			CHECK(cid_equal(&root, stubs == 0   ? &mst_empty_root
+					       : stubs == 1 ? &other
+							    : &leaf));
+		blocks_release(&blocks);
+		forge_release(&f);
+		mst_free(m);
+	}
+}
+
 TEST(keys_ascend_over_the_whole_tree)
 {
 	static const struct {
