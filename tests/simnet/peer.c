@@ -671,8 +671,10 @@ static void put(struct peer *p, struct span head, struct span body, bool is_even
 	i->before = p->pds->backlog.count;
 	i->is_event = is_event;
 	i->len = head.len + body.len;
-	memcpy(i->bytes, head.ptr, head.len);
-	memcpy(i->bytes + head.len, body.ptr, body.len);
+	if (head.len > 0)
+		memcpy(i->bytes, head.ptr, head.len);
+	if (body.len > 0)
+		memcpy(i->bytes + head.len, body.ptr, body.len);
 	*p->inserts_end = i;
 	p->inserts_end = &i->next;
 	p->insert_bytes += i->len;
