@@ -78,6 +78,9 @@ static void set_options(struct database *d, size_t cache_bytes, size_t write_byt
 	leveldb_options_set_filter_policy(d->options, d->filter);
 	leveldb_options_set_cache(d->options, d->cache);
 	leveldb_options_set_write_buffer_size(d->options, write_bytes);
+	/* Digests and keys hardly get smaller, and every block that the cache has not would be
+	 * expanded for one record of it. */
+	leveldb_options_set_compression(d->options, leveldb_no_compression);
 	leveldb_options_set_max_open_files(d->options, OPEN_FILES);
 	leveldb_options_set_max_file_size(d->options, TABLE_BYTES);
 	leveldb_readoptions_set_verify_checksums(d->reading, 1);
