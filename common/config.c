@@ -197,7 +197,8 @@ struct config {
 /* Names in the environment that begin like ours and are no keys. */
 static const char *const other_variables[] = {
 	"STANDPIPE_BUILD",   /* where the tests find the programs, */
-	"STANDPIPE_VECTORS", /* and the interoperability vectors */
+	"STANDPIPE_VECTORS", /* the interoperability vectors, */
+	"STANDPIPE_CORPORA", /* and recorded traffic */
 };
 
 int config_fail(char *ret_error, size_t size, const char *format, ...)

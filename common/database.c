@@ -127,6 +127,16 @@ void database_close(struct database *d)
 	free(d);
 }
 
+int database_destroy(const char *path)
+{
+	leveldb_options_t *options = leveldb_options_create();
+	char *text = NULL;
+
+	leveldb_destroy_db(options, path, &text);
+	leveldb_options_destroy(options);
+	return take_error(text, open_error);
+}
+
 const char *database_error(const struct database *d)
 {
 	return d ? d->error : open_error;

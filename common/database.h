@@ -22,6 +22,8 @@ struct database_cursor;
 int database_open(const char *path, size_t cache_bytes, size_t write_bytes,
 		  struct database **ret) MUST_CHECK;
 void database_close(struct database *d);
+/* Removes one that is not open. database_error(NULL) has the reason. */
+int database_destroy(const char *path) MUST_CHECK;
 /* Another size of the block cache: closes the database and opens it again, which no cursor may
  * outlive. What database_open says; then nothing can be read, and the next write tries again. */
 int database_set_cache(struct database *d, size_t cache_bytes) MUST_CHECK;

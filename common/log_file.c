@@ -12,7 +12,7 @@
 #define FINAL_BINARY         0x82 /* FIN, opcode 2 [RFC 6455, 5.2] */
 #define LENGTH_IN_16_BITS    126  /* the length follows in 2 bytes */
 #define LENGTH_IN_64_BITS    127  /* the length follows in 8 bytes */
-#define RECORD_CHECKED_BYTES 44   /* what the record's checksum covers */
+#define RECORD_CHECKED_BYTES 48   /* what the record's checksum covers */
 
 static const char *const suffixes[] = {
 	[LOG_FILE_MESSAGES] = ".ws",
@@ -124,6 +124,7 @@ void log_index_record_encode(const struct log_index_record *r,
 	at = put_u64(at, r->usec);
 	at = put_u64(at, r->host_id);
 	at = put_u64(at, r->host_seq);
+	at = put_u32(at, r->host_epoch);
 	at = put_u32(at, r->kind);
 	assert(at == ret + RECORD_CHECKED_BYTES);
 	put_u32(at, crc32c(0, span_of(ret, RECORD_CHECKED_BYTES)));
@@ -145,8 +146,8 @@ int log_index_record_decode(struct span s, struct log_index_record *ret)
 	if (s.len != LOG_INDEX_RECORD_SIZE || reader_get_u64(&r, &found.offset) < 0 ||
 	    reader_get_u32(&r, &found.length) < 0 || reader_get_u32(&r, &found.crc32c) < 0 ||
 	    reader_get_u64(&r, &found.usec) < 0 || reader_get_u64(&r, &found.host_id) < 0 ||
-	    reader_get_u64(&r, &found.host_seq) < 0 || reader_get_u32(&r, &kind) < 0 ||
-	    reader_get_u32(&r, &check) < 0)
+	    reader_get_u64(&r, &found.host_seq) < 0 || reader_get_u32(&r, &found.host_epoch) < 0 ||
+	    reader_get_u32(&r, &kind) < 0 || reader_get_u32(&r, &check) < 0)
 		return -EBADMSG;
 	found.kind = (uint8_t)kind;
 	if (kind > UINT8_MAX || check != crc32c(0, span_of(s.ptr, RECORD_CHECKED_BYTES)) ||

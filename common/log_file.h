@@ -13,7 +13,7 @@
  * Both only grow, and a byte that is written never changes. What is real is what the head notice
  * covers (struct head): a .ws may hold more than that, which store cuts off when it starts anew.
  * The .idx is written after the .ws and is not synced; store completes it from the .ws when it
- * starts, so that a record may lack what the .ws does not say (host, host number: 0).
+ * starts, so that a record may lack what the .ws does not say (host, its epoch and number: 0).
  *
  * Events, and so files, are contiguous: the next file's first number is one after the last of this
  * one. Whole files are unlinked, the oldest first; who has one open reads on.
@@ -50,7 +50,7 @@ size_t log_message_header_encode(uint64_t payload_bytes,
  * short, or says more than LIMIT_FRAME. */
 int log_message_header_decode(struct reader *r, uint32_t *ret_payload_bytes) MUST_CHECK;
 
-#define LOG_INDEX_RECORD_SIZE 48
+#define LOG_INDEX_RECORD_SIZE 52
 
 struct log_index_record {
 	uint64_t offset;   /* of the message in the .ws */
@@ -59,10 +59,11 @@ struct log_index_record {
 	uint64_t usec;     /* since 1970: when it was logged, or its record made anew */
 	uint64_t host_id;  /* host.h; 0 if not known */
 	uint64_t host_seq; /* the number the host gave it; 0 if not known */
-	uint8_t kind;      /* enum event_kind; 0 if not known */
+	uint32_t host_epoch;
+	uint8_t kind; /* enum event_kind; 0 if not known */
 };
-/* u64 offset, u32 length, u32 crc32c, u64 usec, u64 host_id, u64 host_seq, u8 kind, 3 zeros, u32
- * CRC-32C of the 44 bytes before it. */
+/* u64 offset, u32 length, u32 crc32c, u64 usec, u64 host_id, u64 host_seq, u32 host_epoch, u8 kind,
+ * 3 zeros, u32 CRC-32C of the 48 bytes before it. */
 void log_index_record_encode(const struct log_index_record *r,
 			     uint8_t ret[static LOG_INDEX_RECORD_SIZE]);
 /* s: exactly one record. -EBADMSG if the record's own checksum is wrong or a length cannot be. */

@@ -11,6 +11,7 @@
 #include "ctl/group.h"
 #include "ctl/memory_table.h"
 #include "ctl/order.h"
+#include "ctl/rebuild.h"
 #include "ctl/run.h"
 #include "ctl/status.h"
 #include "ctl/top.h"
@@ -25,6 +26,7 @@ static const char usage[] =
 	"  status    each process of a running group: pid, uptime, memory, main counters\n"
 	"  config    print the configuration, every key explained\n"
 	"  check     check recorded frames as a running relay would; see check --help\n"
+	"  rebuild   make the lost state of store anew from its log; no relay may be running\n"
 	"\n"
 	"  top                  the group live: memory, what of it no account explains, how fast\n"
 	"                       that grows, events, queues; --once: one table\n"
@@ -171,6 +173,13 @@ static int do_settings(struct arguments *a, const struct group *g, char **args)
 	return order_settings(g, a->config);
 }
 
+static int do_rebuild(struct arguments *a, const struct group *g, char **args)
+{
+	(void)g;
+	(void)args;
+	return rebuild_state(a->passed_on);
+}
+
 static int do_config(struct arguments *a, const struct group *g, char **args)
 {
 	(void)g;
@@ -184,9 +193,10 @@ static const struct {
 	int words; /* that follow it */
 	int (*run)(struct arguments *a, const struct group *g, char **args);
 } commands[] = {
-	{"run", 0, do_run},       {"status", 0, do_status},     {"top", 0, do_top},
-	{"memory", 1, do_memory}, {"heap", 2, do_heap},         {"set", 2, do_set},
-	{"unset", 1, do_unset},   {"settings", 0, do_settings}, {"config", 0, do_config},
+	{"run", 0, do_run},         {"status", 0, do_status},     {"top", 0, do_top},
+	{"memory", 1, do_memory},   {"heap", 2, do_heap},         {"set", 2, do_set},
+	{"unset", 1, do_unset},     {"settings", 0, do_settings}, {"config", 0, do_config},
+	{"rebuild", 0, do_rebuild},
 };
 
 static int run_command(struct arguments *a, char **words, int count)

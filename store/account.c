@@ -71,15 +71,8 @@ static void remember(struct account *a, const struct verified *v)
 	}
 }
 
-enum verdict account_apply(struct account *a, const struct verified *v, bool *ret_discontinuous)
+static void adopt(struct account *a, const struct verified *v)
 {
-	enum verdict verdict = decide(a, v);
-
-	*ret_discontinuous = false;
-	if (verdict != VERDICT_ACCEPTED)
-		return verdict;
-	*ret_discontinuous = is_discontinuous(a, v);
-	remember(a, v);
 	if (v->kind == EVENT_ACCOUNT) {
 		a->active = v->active;
 		a->status = v->status;
@@ -89,6 +82,25 @@ enum verdict account_apply(struct account *a, const struct verified *v, bool *re
 		memcpy(a->commit, v->commit, SHA256_SIZE);
 		memcpy(a->data, v->data, SHA256_SIZE);
 	}
+}
+
+void account_restore(struct account *a, const struct verified *v)
+{
+	if (v->host_id != 0)
+		remember(a, v);
+	adopt(a, v);
+}
+
+enum verdict account_apply(struct account *a, const struct verified *v, bool *ret_discontinuous)
+{
+	enum verdict verdict = decide(a, v);
+
+	*ret_discontinuous = false;
+	if (verdict != VERDICT_ACCEPTED)
+		return verdict;
+	*ret_discontinuous = is_discontinuous(a, v);
+	remember(a, v);
+	adopt(a, v);
 	return VERDICT_ACCEPTED;
 }
 

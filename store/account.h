@@ -49,6 +49,9 @@ void account_init(struct account *a);
  */
 enum verdict account_apply(struct account *a, const struct verified *v, bool *ret_discontinuous);
 
+/* An event of the log, which was accepted when it came. Host 0: it is not known any more. */
+void account_restore(struct account *a, const struct verified *v);
+
 /* The host in whose count the account is, or 0: no host yet, or deleted. */
 uint64_t account_counts_for(const struct account *a);
 

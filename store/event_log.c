@@ -47,8 +47,7 @@ int event_log_create(const char *path, uint64_t first_seq, struct marker *ret)
 	for (size_t i = 0; r == 0 && i < folder.count; i++) {
 		if (folder.entries[i].bytes > 0) {
 			log_error("there is a log, but no state that says how far it is real: put "
-				  "the state back, or move the log away and set store.first_seq "
-				  "above every number used folder=%s",
+				  "the state back, or run standpipe rebuild folder=%s",
 				  path);
 			r = -EEXIST;
 		}
@@ -288,6 +287,7 @@ void event_log_put(struct event_log *l, const struct verified *v, uint64_t now_u
 		.usec = now_usec,
 		.host_id = v->host_id,
 		.host_seq = v->host_seq,
+		.host_epoch = v->host_epoch,
 		.kind = (uint8_t)v->kind,
 	};
 }

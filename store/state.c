@@ -52,6 +52,15 @@ void state_close(struct state *s)
 	free(s);
 }
 
+int state_destroy(const char *path)
+{
+	int r = database_destroy(path);
+
+	if (r < 0)
+		log_error("cannot remove the state: %s path=%s", database_error(NULL), path);
+	return r;
+}
+
 /* ret borrows until the next read or change. -EIO is logged. */
 static int get(struct state *s, struct span key, struct span *ret)
 {
@@ -193,25 +202,42 @@ int state_move_account(struct state *s, uint64_t from_host_id, uint64_t to_host_
 	return 0;
 }
 
-int state_write(struct state *s, const struct marker *m)
+static void put_changes(struct state *s)
 {
-	uint8_t marker[MARKER_SIZE];
 	struct span key, value;
-	int r;
 
 	for (size_t i = 0; i < overlay_count(s->overlay); i++) {
 		overlay_at(s->overlay, i, &key, &value);
 		database_batch_put(s->batch, key, value);
 	}
-	marker_encode(m, marker);
-	database_batch_put(s->batch, SPAN_LITERAL("m"), span_of(marker, sizeof(marker)));
-	r = database_write(s->database, s->batch, true);
+}
+
+static int write_batch(struct state *s, bool sync)
+{
+	int r = database_write(s->database, s->batch, sync);
+
 	if (r < 0) {
 		log_error("cannot write the state: %s", database_error(s->database));
 		return r;
 	}
 	overlay_clear(s->overlay);
 	return 0;
+}
+
+int state_write(struct state *s, const struct marker *m)
+{
+	uint8_t marker[MARKER_SIZE];
+
+	put_changes(s);
+	marker_encode(m, marker);
+	database_batch_put(s->batch, SPAN_LITERAL("m"), span_of(marker, sizeof(marker)));
+	return write_batch(s, true);
+}
+
+int state_flush(struct state *s)
+{
+	put_changes(s);
+	return write_batch(s, false);
 }
 
 int64_t state_database_bytes(const struct state *s)

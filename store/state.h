@@ -21,6 +21,8 @@ struct state;
 /* Makes the folder if it is not there. Logs why it cannot. */
 int state_open(const char *path, size_t cache_bytes, struct state **ret) MUST_CHECK;
 void state_close(struct state *s);
+/* Removes a state that is not open. -EIO, logged. */
+int state_destroy(const char *path) MUST_CHECK;
 
 /* The one on disk. -ENOENT in a new database. */
 int state_get_marker(struct state *s, struct marker *ret) MUST_CHECK;
@@ -38,6 +40,10 @@ int state_move_account(struct state *s, uint64_t from_host_id, uint64_t to_host_
 
 /* Logs why it failed. */
 int state_write(struct state *s, const struct marker *m) MUST_CHECK;
+
+/* The changes alone, and not synced: for a state that is put together, and has no marker until it is
+ * whole. */
+int state_flush(struct state *s) MUST_CHECK;
 
 /* For the memory accounts. */
 int64_t state_database_bytes(const struct state *s);

@@ -264,12 +264,14 @@ enum verdict check_blocks(struct checker *c, const struct frame *f, const struct
 }
 
 enum verdict check_unsigned_blocks(struct checker *c, const struct frame *f,
-				   const struct check_rules *rules)
+				   const struct check_rules *rules, struct verified *ret)
 {
 	struct commit commit;
 	enum verdict v = open_commit(c, f, &commit);
 
 	if (v == VERDICT_ACCEPTED && f->kind == EVENT_COMMIT)
 		v = check_tree(c, f, &commit.data, rules);
+	if (v == VERDICT_ACCEPTED)
+		tell(f, &commit, &c->blocks.root, ret);
 	return v;
 }

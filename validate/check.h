@@ -35,4 +35,5 @@ enum verdict check_blocks(struct checker *c, const struct frame *f, const struct
 /* The same but for the signature: for tools that have no key. Proves nothing about who made the
  * event. */
 enum verdict check_unsigned_blocks(struct checker *c, const struct frame *f,
-				   const struct check_rules *rules) MUST_CHECK;
+				   const struct check_rules *rules,
+				   struct verified *ret) MUST_CHECK;

@@ -4,10 +4,12 @@
  * talks to nobody but ingest, resolve and store over their pipes. It keeps nothing: killed at any
  * time, it costs the time that its lane needs to be sent again.
  *
- * Asked to (replay.h), it is a tool instead, which checks files by the same code.
+ * Asked to, it is a tool instead: one that checks files (replay.h), or that tells store what is in
+ * events (facts.h), by the same code.
  */
 #include <string.h>
 
+#include "validate/facts.h"
 #include "validate/replay.h"
 #include "validate/validator.h"
 
@@ -19,6 +21,8 @@ int main(int argc, char **argv)
 
 	if (argc > 1 && strcmp(argv[1], REPLAY_OPTION) == 0)
 		return replay_main(argc - 1, argv + 1);
+	if (argc == 2 && strcmp(argv[1], FACTS_OPTION) == 0)
+		return facts_main();
 	status = stage_init(&stage, "validate", STAGE_INSTANCES, argc, argv);
 	if (status != STAGE_GO)
 		return status;

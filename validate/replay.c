@@ -273,9 +273,10 @@ static void check_unverified(struct replay *r)
 {
 	const struct frame *f = judge_frame(r->judge);
 	enum verdict v = VERDICT_ACCEPTED;
+	struct verified facts;
 
 	if (f->kind == EVENT_COMMIT || f->kind == EVENT_SYNC)
-		v = check_unsigned_blocks(r->checker, f, judge_rules(r->judge));
+		v = check_unsigned_blocks(r->checker, f, judge_rules(r->judge), &facts);
 	if (v != VERDICT_ACCEPTED) {
 		print_verdict(r, v);
 		return;

@@ -126,6 +126,7 @@ static const struct log_index_record example = {
 	.usec = 0x3132333435363738,
 	.host_id = 0x4142434445464748,
 	.host_seq = 0x5152535455565758,
+	.host_epoch = 0x61626364,
 	.kind = 4,
 };
 
@@ -139,9 +140,9 @@ TEST(index_record_layout)
 	log_index_record_encode(&example, bytes);
 	test_hex("08 07 06 05 04 03 02 01  13 12 11 00  24 23 22 21"
 		 "38 37 36 35 34 33 32 31  48 47 46 45 44 43 42 41"
-		 "58 57 56 55 54 53 52 51  04 00 00 00",
+		 "58 57 56 55 54 53 52 51  64 63 62 61  04 00 00 00",
 		 &want);
-	CHECK_SPAN(span_of(bytes, 44), buf_span(&want));
+	CHECK_SPAN(span_of(bytes, 48), buf_span(&want));
 	buf_release(&want);
 }
 
@@ -155,7 +156,7 @@ TEST(index_record_comes_back)
 	CHECK(r.offset == example.offset && r.length == example.length &&
 	      r.crc32c == example.crc32c && r.usec == example.usec &&
 	      r.host_id == example.host_id && r.host_seq == example.host_seq &&
-	      r.kind == example.kind);
+	      r.host_epoch == example.host_epoch && r.kind == example.kind);
 	log_index_record_encode(&r, again);
 	CHECK(memcmp(bytes, again, sizeof(bytes)) == 0);
 }

@@ -1,5 +1,5 @@
 /*
- * A relay under faults. FAULT_SECONDS=n makes it a long run: a schedule of every single fault, and
+ * A relay under faults, always the same ones. FAULT_SECONDS=n makes it a long run: a schedule of every single fault, and
  * then random ones until the time is over; TEST_SEED=n begins with that seed.
  */
 #include <stdlib.h>
@@ -65,7 +65,7 @@ TEST(a_fault_of_every_kind)
 	struct ordeal_result sum = {0};
 	struct schedule s;
 
-	schedule_make_all(&s, test_random(), LONG_USEC, ordeal_members(&settings));
+	schedule_make_all(&s, 1, LONG_USEC, ordeal_members(&settings));
 	run(&settings, &s, "every kind", &sum);
 }
 
@@ -75,7 +75,7 @@ TEST(random_faults)
 	struct ordeal_result sum = {0};
 	struct schedule s;
 
-	schedule_make(&s, test_random(), SHORT_USEC, ordeal_members(&settings));
+	schedule_make(&s, 2, SHORT_USEC, ordeal_members(&settings));
 	run(&settings, &s, "random", &sum);
 }
 

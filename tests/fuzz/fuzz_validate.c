@@ -29,7 +29,7 @@ static void check(struct checker *c, const struct signature_key *key, const stru
 	if (v == VERDICT_ACCEPTED)
 		assert(tid_is_valid(span_of(facts.rev, TID_SIZE)));
 	/* The signature is all that the other lacks. */
-	assert(v == VERDICT_BAD_SIGNATURE || check_unsigned_blocks(c, f, &rules) == v);
+	assert(v == VERDICT_BAD_SIGNATURE || check_unsigned_blocks(c, f, &rules, &facts) == v);
 	assert(checker_memory_bytes(c) < (int64_t)MIB(64));
 }
 

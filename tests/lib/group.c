@@ -355,11 +355,13 @@ static void wait_healthy(struct group_test *g)
 	buf_release(&body);
 }
 
-void group_start(struct group_test *g)
+/* `standpipe COMMAND` in a child, with its lines in the log. */
+static pid_t start_command(struct group_test *g, const char *command)
 {
 	char path[PATH_MAX];
 	char *args[2 * SETTINGS_MAX + 4];
 	size_t n = 0;
+	pid_t pid;
 	int fd;
 
 	snprintf(path, sizeof(path), "%s/log", g->log);
@@ -369,10 +371,10 @@ void group_start(struct group_test *g)
 		args[n++] = (char *)(uintptr_t) "--set";
 		args[n++] = g->settings[i];
 	}
-	args[n++] = (char *)(uintptr_t) "run";
+	args[n++] = (char *)(uintptr_t)command;
 	args[n] = NULL;
-	g->pid = fork();
-	if (g->pid == 0) {
+	pid = fork();
+	if (pid == 0) {
 		sigset_t none;
 
 		/* Ctrl-C is for the parent, which stops it, also one that came just now; and it
@@ -391,6 +393,12 @@ void group_start(struct group_test *g)
 		_exit(127);
 	}
 	close(fd);
+	return pid;
+}
+
+void group_start(struct group_test *g)
+{
+	g->pid = start_command(g, "run");
 	if (wait_until(g->loop, is_ready, g, "the group is ready") && g->pid)
 		wait_healthy(g);
 }
@@ -405,6 +413,14 @@ static bool has_ended(void *arg)
 	struct ending *e = arg;
 
 	return waitpid(e->pid, &e->status, WNOHANG) == e->pid;
+}
+
+int group_command(struct group_test *g, const char *command)
+{
+	struct ending e = {start_command(g, command), -1};
+
+	wait_until(g->loop, has_ended, &e, command);
+	return WIFEXITED(e.status) ? WEXITSTATUS(e.status) : -1;
 }
 
 void group_stop(struct group_test *g)
