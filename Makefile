@@ -13,7 +13,8 @@ UNITDIR ?= /usr/lib/systemd/system
 V ?=
 
 STAGES := ingest resolve validate store fanout
-B := build$(if $(VARIANT),/$(VARIANT))
+# jemalloc is the default; glibc and mimalloc are for experiments, and have folders of their own.
+B := build$(if $(VARIANT),/$(VARIANT),$(if $(filter-out jemalloc,$(ALLOCATOR)),/$(ALLOCATOR)))
 Q := $(if $(V),,@)
 say = $(if $(V),,@printf '  %-7s %s\n' $(1) $(2);)
 
@@ -34,6 +35,11 @@ OUR_CFLAGS += -fprofile-instr-generate -fcoverage-mapping
 else ifeq ($(ALLOCATOR),jemalloc)
 OUR_CPPFLAGS += -DHAVE_JEMALLOC
 OUR_LDLIBS += -ljemalloc
+else ifeq ($(ALLOCATOR),mimalloc)
+OUR_CPPFLAGS += -DHAVE_MIMALLOC
+OUR_LDLIBS += -lmimalloc
+else ifneq ($(ALLOCATOR),glibc)
+$(error ALLOCATOR is jemalloc, glibc or mimalloc, not $(ALLOCATOR))
 endif
 ifdef WERROR
 OUR_CFLAGS += -Werror
@@ -113,7 +119,8 @@ $(B)/tests/fuzz/%: $(B)/obj/tests/fuzz/%.o $(if $(FUZZ_MAIN),,$(B)/obj/tests/fuz
 
 # Debian packages: to build and run, and what the tests need besides.
 DEPS_BUILD := gcc libc6-dev pkg-config ca-certificates libnng-dev libssl-dev libsecp256k1-dev libleveldb-dev libcbor-dev \
-	libcurl4-openssl-dev libsystemd-dev libwslay-dev libc-ares-dev libjansson-dev libjemalloc-dev libmicrohttpd-dev libinih-dev
+	libcurl4-openssl-dev libsystemd-dev libwslay-dev libc-ares-dev libjansson-dev libjemalloc-dev libmicrohttpd-dev libinih-dev \
+	$(if $(filter mimalloc,$(ALLOCATOR)),libmimalloc-dev)
 DEPS_TEST := $(DEPS_BUILD) git clang clang-format libclang-rt-14-dev llvm shellcheck mandoc prometheus nginx-light systemd openssl
 missing = $(shell for p in $(1); do dpkg-query -W -f '$${Status}' $$p 2>/dev/null | grep -q 'ok installed' || echo $$p; done)
 # npm in whatever form the machine has it.

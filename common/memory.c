@@ -10,6 +10,8 @@
 
 #ifdef HAVE_JEMALLOC
 #include <jemalloc/jemalloc.h>
+#elif defined(HAVE_MIMALLOC)
+#include <mimalloc.h>
 #endif
 
 #include "common/openssl_memory.h"
@@ -140,6 +142,33 @@ static void read_allocator(struct memory *a)
 const char *memory_allocator(void)
 {
 	return "jemalloc";
+}
+#elif defined(HAVE_MIMALLOC)
+static bool add_area(const mi_heap_t *heap, const mi_heap_area_t *area, void *block,
+		     size_t block_size, void *arg)
+{
+	(void)heap;
+	(void)block;
+	(void)block_size;
+	*(int64_t *)arg += (int64_t)(area->used * area->block_size);
+	return true;
+}
+
+/* mimalloc counts what is in use for the thread that asks only: what other threads allocated is
+ * missing, and counts as unused. */
+static void read_allocator(struct memory *a)
+{
+	size_t commit = 0;
+
+	a->in_use = 0;
+	mi_heap_visit_blocks(mi_heap_get_default(), false, add_area, &a->in_use);
+	mi_process_info(NULL, NULL, NULL, NULL, NULL, &commit, NULL, NULL);
+	a->arena = (int64_t)commit;
+}
+
+const char *memory_allocator(void)
+{
+	return "mimalloc";
 }
 #else
 /* mallinfo2 sums up all arenas; blocks with a mapping of their own come on top. */

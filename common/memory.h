@@ -47,5 +47,6 @@ void memory_sample(struct memory *a, uint64_t now_usec);
 int64_t memory_anonymous_bytes(void);
 /* Bytes that an allocated block takes on the heap, which is more than was asked for; 0 for NULL. */
 int64_t memory_block_bytes(const void *block);
-/* The allocator's own words for itself: "jemalloc", "glibc". */
+/* "jemalloc", "glibc", "mimalloc". The figures of the second are as good as those of the first;
+ * mimalloc's in-use bytes are those of the loop's thread alone. */
 const char *memory_allocator(void);

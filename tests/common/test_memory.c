@@ -63,6 +63,8 @@ TEST(process_and_allocator)
 	CHECK_STR(memory_allocator(),
 #ifdef HAVE_JEMALLOC
 		  "jemalloc"
+#elif defined(HAVE_MIMALLOC)
+		  "mimalloc"
 #else
 		  "glibc"
 #endif

@@ -1,6 +1,10 @@
 #include "resolve/http.h"
 
 #include <dlfcn.h>
+#include <sys/socket.h>
+#include <arpa/inet.h>
+#include <netinet/in.h>
+#include <errno.h>
 #include <netdb.h>
 #include <semaphore.h>
 #include <stdatomic.h>
@@ -186,6 +190,29 @@ TEST(a_silent_server_runs_into_the_time_limit)
 
 #define SLOW_NAME "slow.example.com"
 
+/* A name that resolves to what the test likes, numbers that tell of attempts to connect to what it
+ * resolved to, and no connection to anywhere but loopback. */
+#define FAKE_NAME "fake.example.com"
+
+static const char *fake_address;
+static unsigned attempts_outside, attempts_inside;
+
+int connect(int fd, const struct sockaddr *address, socklen_t len)
+{
+	int (*next)(int fd, const struct sockaddr *address, socklen_t len);
+	const struct sockaddr_in *in = (const void *)address;
+
+	if (address->sa_family == AF_INET && ntohl(in->sin_addr.s_addr) >> 24 != 127) {
+		attempts_outside++;
+		errno = ENETUNREACH;
+		return -1;
+	}
+	if (address->sa_family == AF_INET || address->sa_family == AF_INET6)
+		attempts_inside++;
+	*(void **)&next = dlsym(RTLD_NEXT, "connect");
+	return next(fd, address, len);
+}
+
 static sem_t slow_end;
 static atomic_int slow_hanging;
 
@@ -198,7 +225,8 @@ int getaddrinfo(const char *name, const char *service, const struct addrinfo *hi
 
 	if (!name || strcmp(name, SLOW_NAME) != 0) {
 		*(void **)&next = dlsym(RTLD_NEXT, "getaddrinfo");
-		return next(name, service, hints, ret);
+		return next(name && strcmp(name, FAKE_NAME) == 0 ? fake_address : name, service,
+			    hints, ret);
 	}
 	clock_gettime(CLOCK_REALTIME, &limit);
 	limit.tv_sec += 10;
@@ -336,6 +364,74 @@ TEST(a_private_address_is_not_connected_to)
 	CHECK(fixture_metric(&f, "relay_address_refused_total{stage=\"resolve\"}") >= 2);
 	fixture_close(&f);
 	http_server_free(s);
+}
+
+/* Whatever a name resolves to is looked at when it is about to be connected to. */
+TEST(no_name_leads_to_a_private_address)
+{
+	static const char *const addresses[] = {
+		"127.0.0.1",
+		"127.8.8.8",
+		"0.0.0.0",
+		"10.1.2.3",
+		"172.16.0.1",
+		"192.168.1.1",
+		"169.254.169.254",
+		"100.64.0.1",
+		"192.0.0.1",
+		"198.18.0.1",
+		"224.0.0.1",
+		"255.255.255.255",
+		"::1",
+		"::",
+		"fd00::1",
+		"fe80::1",
+		"ff02::1",
+		"::ffff:127.0.0.1",
+		"::ffff:10.0.0.1",
+		"64:ff9b::127.0.0.1",
+		"2002:7f00:1::",
+		"::127.0.0.1",
+		"fec0::1",
+		"2001:db8::1",
+	};
+	struct http_request q = request_for(FAKE_NAME, false, "/", NULL);
+	const char *sets[] = {"resolve.recycle_interval=1", NULL};
+	struct fixture f;
+
+	fixture_open(&f, sets);
+	attempts_inside = attempts_outside = 0;
+	for (size_t i = 0; i < ARRAY_SIZE(addresses); i++) {
+		enum http_outcome got;
+
+		fake_address = addresses[i];
+		got = get(&f, &q).outcome;
+		if (got != HTTP_FORBIDDEN || attempts_inside + attempts_outside > 0)
+			test_fail(__FILE__, __LINE__, "%s: %s, %u attempts", addresses[i],
+				  http_outcome_name(got), attempts_inside + attempts_outside);
+	}
+	fixture_close(&f);
+}
+
+/* It was public when somebody looked, and is not when it is used. */
+TEST(a_name_that_changes_its_address_leads_nowhere)
+{
+	struct http_request q = request_for(FAKE_NAME, false, "/", NULL);
+	const char *sets[] = {"resolve.recycle_interval=1", NULL};
+	struct fixture f;
+
+	fixture_open(&f, sets);
+	attempts_inside = attempts_outside = 0;
+	fake_address = "8.8.8.8";
+	CHECK_INT(get(&f, &q).outcome, HTTP_NO_CONNECTION);
+	CHECK_INT(attempts_outside, 1);
+	fake_address = "127.0.0.1";
+	CHECK_INT(get(&f, &q).outcome, HTTP_FORBIDDEN);
+	fake_address = "8.8.8.8";
+	CHECK_INT(get(&f, &q).outcome, HTTP_NO_CONNECTION);
+	CHECK_INT(attempts_outside, 2);
+	CHECK_INT(attempts_inside, 0);
+	fixture_close(&f);
 }
 
 TEST(the_hosts_file_leads_to_the_address)
