@@ -129,20 +129,23 @@ static enum verdict verdict_of(const struct known_identity *k)
 	}
 }
 
-/* Whether the identity was asked for after the event was sent. Clocks are set back: an event that
- * seems to be of the future was received some moments ago at most. */
-static bool is_newer(const struct known_identity *k, const struct event *e, uint64_t now_usec)
+/* Whether what we learnt at that time we learnt after the event was sent. Clocks are set back: of a
+ * time in the future nothing is known, and an event that seems to be of the future was received some
+ * moments ago at most. */
+static bool is_since(uint64_t usec, const struct event *e, uint64_t now_usec)
 {
+	if (usec > now_usec)
+		return false;
 	if (e->received_usec <= now_usec)
-		return k->fetched_usec >= e->received_usec;
-	return k->fetched_usec + MOMENT_USEC >= now_usec;
+		return usec >= e->received_usec;
+	return usec + MOMENT_USEC >= now_usec;
 }
 
 /*
  * Before an event is refused because of what is known of its account, the identity is asked for
  * once more, unless the answer is newer than the event, or was asked for within the refresh
  * interval: a host must not be able to make us ask at its own pace. While such an answer is still
- * to come, later events wait for it too. An answer of the future says nothing about its age.
+ * to come, later events wait for it too.
  */
 static void refresh_or_refuse(struct judge *j, const struct event *e, uint64_t now_usec,
 			      const struct known_identity *k, uint64_t *last_usec,
@@ -150,8 +153,7 @@ static void refresh_or_refuse(struct judge *j, const struct event *e, uint64_t n
 {
 	bool is_due = *last_usec == 0 || now_usec - *last_usec >= j->refresh_usec;
 
-	if ((k->fetched_usec <= now_usec && is_newer(k, e, now_usec)) ||
-	    (!is_due && k->fetched_usec >= *last_usec)) {
+	if (is_since(k->fetched_usec, e, now_usec) || (!is_due && k->fetched_usec >= *last_usec)) {
 		refuse(ret, v);
 		return;
 	}
@@ -235,14 +237,14 @@ static void pass_without_handle(struct judge *j, const struct event *e, struct j
 
 /* The identity is newer than the event by now. From the account's own host the event goes on, with
  * the handle if the document says the same; from any other only if the document has changed. */
-static void decide_identity(struct judge *j, const struct event *e, const struct known_identity *k,
-			    struct judgement *ret)
+static void decide_identity(struct judge *j, const struct event *e, uint64_t now_usec,
+			    const struct known_identity *k, struct judgement *ret)
 {
 	bool is_own = is_from_pds(j, e, k);
 
 	if (is_own && identity_cache_is_handle(j->cache, k, j->frame.handle))
 		pass(j, e, ret);
-	else if (is_own || k->changed_usec >= e->received_usec)
+	else if (is_own || is_since(k->changed_usec, e, now_usec))
 		pass_without_handle(j, e, ret);
 	else
 		refuse(ret,
@@ -256,11 +258,11 @@ void judge_decide(struct judge *j, const struct event *e, uint64_t now_usec, str
 	*ret = (struct judgement){0};
 	if (!k)
 		wait_for(ret, LOOKUP_MISSING, 0);
-	else if (j->frame.kind == EVENT_IDENTITY && !is_newer(k, e, now_usec))
+	else if (j->frame.kind == EVENT_IDENTITY && !is_since(k->fetched_usec, e, now_usec))
 		wait_for(ret, LOOKUP_IDENTITY,
 			 e->received_usec < now_usec ? e->received_usec : now_usec);
 	else if (j->frame.kind == EVENT_IDENTITY)
-		decide_identity(j, e, k, ret);
+		decide_identity(j, e, now_usec, k, ret);
 	else if (k->expires_usec <= now_usec)
 		wait_for(ret, LOOKUP_STALE, 0);
 	else if (j->frame.kind == EVENT_ACCOUNT)

@@ -332,6 +332,8 @@ TEST(an_identity_that_is_newer_than_the_event_is_not_asked_for)
 	bench_close(&b);
 }
 
+static bool has_handle(const struct bench *b);
+
 /* What was learnt while the clock was ahead is no proof that a key is not a newer one, and does not
  * outlast what is learnt after that. */
 TEST(a_key_that_is_rotated_after_the_clock_was_set_back)
@@ -353,6 +355,28 @@ TEST(a_key_that_is_rotated_after_the_clock_was_set_back)
 	learn(&b, IDENTITY_FOUND, PDS);
 	decide(&b);
 	CHECK(is_passed(&b));
+	bench_close(&b);
+}
+
+/* The document is asked for again, although the one that is known seems to be newer. */
+TEST(an_identity_event_after_the_clock_was_set_back)
+{
+	struct bench b;
+
+	bench_open(&b);
+	b.now += 100 * USEC_PER_SEC;
+	learn(&b, IDENTITY_FOUND, OTHER);
+	b.now -= 100 * USEC_PER_SEC;
+	make_identity(&b, "alice.example.com");
+	receive(&b, PDS);
+	decide(&b);
+	CHECK(is_waiting(&b, LOOKUP_IDENTITY));
+	CHECK_INT(b.j.newer_than_usec, b.now);
+	b.now++;
+	learn(&b, IDENTITY_FOUND, PDS);
+	decide(&b);
+	CHECK(is_passed(&b));
+	CHECK(has_handle(&b));
 	bench_close(&b);
 }
 
