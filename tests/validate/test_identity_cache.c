@@ -207,7 +207,7 @@ TEST(memory_is_bounded_and_what_is_used_stays)
 
 	bench_open(&b, KIB(64));
 	/* What the allocator gives is up to a quarter more than what was asked for. */
-	CHECK(identity_cache_memory_bytes(b.cache) < (int64_t)KIB(64) * 5 / 4 + KIB(1));
+	CHECK(identity_cache_memory_bytes(b.cache) < (int64_t)(KIB(64) * 5 / 4 + KIB(1)));
 	for (unsigned n = 0; n < COUNT; n++) {
 		snprintf(did, sizeof(did), "did:web:h%u.example", n);
 		i = found(&b, did, NOW);
