@@ -238,6 +238,19 @@ bool identity_cache_is_pds(const struct identity_cache *c, const struct known_id
 	return memcmp(name, k->pds, sizeof(name)) == 0;
 }
 
+uint64_t *identity_cache_host_usec(const struct identity_cache *c, struct known_identity *k,
+				   struct span host)
+{
+	uint8_t name[IDENTITY_NAME_SIZE];
+
+	hash_name(c, host, name);
+	if (memcmp(name, k->stranger, sizeof(name)) != 0) {
+		memcpy(k->stranger, name, sizeof(name));
+		k->host_usec = 0;
+	}
+	return &k->host_usec;
+}
+
 bool identity_cache_is_handle(const struct identity_cache *c, const struct known_identity *k,
 			      struct span handle)
 {

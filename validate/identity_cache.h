@@ -21,16 +21,17 @@ struct known_identity {
 	uint8_t status;                     /* enum identity_status */
 	struct signature_key key;           /* found only */
 	uint64_t fetched_usec;              /* since 1970, as all times here */
-	uint64_t changed_usec;   /* fetched_usec of the answer that differed from the one before; 0:
+	uint64_t changed_usec; /* fetched_usec of the answer that differed from the one before; 0:
 				    none */
-	uint64_t expires_usec;   /* not to be used from then on without asking again */
-	uint64_t host_usec;      /* last refresh because of a wrong host; 0: none */
-	uint64_t signature_usec; /* and because of a bad signature */
+	uint64_t expires_usec; /* not to be used from then on without asking again */
+	uint64_t host_usec;    /* last refresh because of a wrong host; 0: none */
+	uint8_t stranger[IDENTITY_NAME_SIZE]; /* that host */
+	uint64_t signature_usec;              /* and because of a bad signature */
 };
 
 struct identity_cache;
 
-/* bytes: what it may take in all. The times to live are those of resolve's answers. */
+/* bytes: what it may take in all, but for the allocator's rounding. The times to live are those of resolve's answers. */
 struct identity_cache *identity_cache_new(size_t bytes, uint64_t ttl_found_usec,
 					  uint64_t ttl_missing_usec, struct signatures *s);
 void identity_cache_free(struct identity_cache *c);
@@ -43,6 +44,11 @@ void identity_cache_put(struct identity_cache *c, const struct identity *i, uint
 /* Host names as host.h formats them; empty: false. */
 bool identity_cache_is_pds(const struct identity_cache *c, const struct known_identity *k,
 			   struct span host);
+/* When a refresh was last made because of this host, which is not the account's; 0: never. For the
+ * last such host only, so that one cannot spend what another may need: the account may have moved
+ * there. */
+uint64_t *identity_cache_host_usec(const struct identity_cache *c, struct known_identity *k,
+				   struct span host);
 /* Whether the document names this handle, in any case. */
 bool identity_cache_is_handle(const struct identity_cache *c, const struct known_identity *k,
 			      struct span handle);

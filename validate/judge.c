@@ -174,8 +174,8 @@ static void decide_commit(struct judge *j, const struct event *e, uint64_t now_u
 	enum verdict v;
 
 	if (!is_from_pds(j, e, k)) {
-		refresh_or_refuse(j, e, now_usec, k, &k->host_usec, LOOKUP_HOST, verdict_of(k),
-				  ret);
+		refresh_or_refuse(j, e, now_usec, k, identity_cache_host_usec(j->cache, k, e->host),
+				  LOOKUP_HOST, verdict_of(k), ret);
 		return;
 	}
 	v = check_blocks(j->checker, &j->frame, &k->key, &j->rules, &ret->verified);
@@ -212,8 +212,8 @@ static void decide_account(struct judge *j, const struct event *e, uint64_t now_
 			   struct known_identity *k, struct judgement *ret)
 {
 	if (!is_from_pds(j, e, k) && !is_farewell(j, e, k)) {
-		refresh_or_refuse(j, e, now_usec, k, &k->host_usec, LOOKUP_HOST, verdict_of(k),
-				  ret);
+		refresh_or_refuse(j, e, now_usec, k, identity_cache_host_usec(j->cache, k, e->host),
+				  LOOKUP_HOST, verdict_of(k), ret);
 		return;
 	}
 	ret->verified.active = j->frame.active;

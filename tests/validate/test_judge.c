@@ -248,6 +248,34 @@ TEST(from_another_host)
 	}
 }
 
+/* Nobody can spend the refresh that the account's new host will need. */
+TEST(a_stranger_does_not_keep_an_account_from_moving)
+{
+	struct bench b;
+
+	bench_open(&b);
+	learn(&b, IDENTITY_FOUND, PDS);
+	b.now++;
+	make_commit(&b);
+	receive(&b, "stranger.example.com");
+	decide(&b);
+	CHECK(is_waiting(&b, LOOKUP_HOST));
+	b.now++;
+	learn(&b, IDENTITY_FOUND, PDS);
+	decide(&b);
+	CHECK(is_refused(&b, VERDICT_WRONG_HOST));
+	/* A second later the account moves. */
+	b.now += USEC_PER_SEC;
+	receive(&b, OTHER);
+	decide(&b);
+	CHECK(is_waiting(&b, LOOKUP_HOST));
+	CHECK_INT(b.j.newer_than_usec, b.now);
+	learn(&b, IDENTITY_FOUND, OTHER);
+	decide(&b);
+	CHECK(is_passed(&b));
+	bench_close(&b);
+}
+
 TEST(a_port_is_a_part_of_the_host)
 {
 	struct bench b;
