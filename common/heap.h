@@ -24,7 +24,8 @@ void heap_free(struct heap *h);
 int heap_start(struct heap *h, unsigned lg_sample) MUST_CHECK;
 void heap_stop(struct heap *h);
 bool heap_is_on(const struct heap *h);
-/* From now on growth is what grows from now on. -EAGAIN: not started; -EIO: no profile to be had. */
+/* From now on growth is what grows from now on. -EAGAIN: not started; -EIO: no profile to be
+ * had. */
 int heap_mark(struct heap *h) MUST_CHECK;
 
 /* One call site: its functions from the one that allocates outwards, and what they hold more than

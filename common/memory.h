@@ -2,7 +2,7 @@
  * Memory accounts: what the process has, what its heap holds, what the stage knows that it holds,
  * and how fast the rest grows. Exported as metrics:
  *
- *	relay_process_rss_bytes, _pss_bytes, _anonymous_bytes, _file_bytes	/proc/self/smaps_rollup
+ *	relay_process_rss_bytes, _pss_, _anonymous_, _file_bytes	/proc/self/smaps_rollup
  *	relay_malloc_in_use_bytes, relay_malloc_arena_bytes	all arenas of the allocator
  *	relay_accounted_bytes{what=}				registered by the stage
  *	relay_unaccounted_bytes					in use minus accounted

@@ -3,8 +3,8 @@
  * whatever came in meanwhile, and looked after now and then (progress, pings, deadlines).
  *
  * A call costs nearly the same for one event as for several, so a pass is followed by a rest as
- * long as itself, up to CONSUMERS_REST_USEC: few consumers get each event at once, and many get more
- * of them with each call.
+ * long as itself, up to CONSUMERS_REST_USEC: few consumers get each event at once, and many get
+ * more of them with each call.
  *
  * Bounded by settings.max.
  */

@@ -1,6 +1,7 @@
 /*
- * The little that ingest reads of an event stream frame: what kind of message it is, its number, its
- * account and its age. Everything else in it, and whether it may be believed, is for validate to find out.
+ * The little that ingest reads of an event stream frame: what kind of message it is, its number,
+ * its account and its age. Everything else in it, and whether it may be believed, is for validate
+ * to find out.
  *
  * A frame is two CBOR maps one after the other, header and payload, and nothing after them [event
  * stream: Framing]. All of it is checked to be canonical CBOR, which takes about a microsecond:

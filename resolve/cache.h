@@ -10,9 +10,10 @@
  *
  *	"n"	u64: how many of these there are
  *
- * There are resolve.identities_max at most. Beyond, each new one makes room for itself: of some that
- * follow one another in key order, where accounts stand at random, those that are of no use any more
- * go, or else the one that was fetched longest ago; the next new one looks at those that follow.
+ * There are resolve.identities_max at most. Beyond, each new one makes room for itself: of some
+ * that follow one another in key order, where accounts stand at random, those that are of no use
+ * any more go, or else the one that was fetched longest ago; the next new one looks at those that
+ * follow.
  *
  * `fetched` is when the request for it began: what the document said at any time before is older. A
  * value that does not decode is taken for absent. Writes are not synced: what a power cut takes is

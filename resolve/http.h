@@ -62,8 +62,8 @@ struct http_request {
 	void *arg;
 };
 
-/* Reads network.ca_file, and what http_configure reads. policy: borrowed until http_free. -EINVAL if the CA file cannot be
- * used. */
+/* Reads network.ca_file, and what http_configure reads. policy: borrowed until http_free. -EINVAL
+ * if the CA file cannot be used. */
 int http_new(const struct config *config, const struct host_policy *policy, struct loop *loop,
 	     struct metrics *metrics, struct memory *memory, struct http **ret) MUST_CHECK;
 /* Reads resolve.keep_alive, resolve.concurrency (how many connections stay open for the next

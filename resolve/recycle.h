@@ -3,8 +3,8 @@
  * resolve.recycle_memory, so that a leak has a bound; whoever started it starts it again. Memory is
  * that of the process which is not of files: the identities' database is mapped, and is none of it.
  *
- * Before the end it drains: it takes no more lookups, and answers those in hand, for RECYCLE_USEC at
- * most. What is not answered then is asked again, over the next connection.
+ * Before the end it drains: it takes no more lookups, and answers those in hand, for RECYCLE_USEC
+ * at most. What is not answered then is asked again, over the next connection.
  */
 #pragma once
 

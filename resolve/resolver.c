@@ -359,8 +359,8 @@ static void fail(struct fetch *f, const char *reason, uint64_t again_usec)
 
 static bool start_elsewhere(struct fetch *f);
 
-/* Nothing was to be had here; elsewhere, if there is another directory. rest_usec: how long this one
- * wants to be left alone. */
+/* Nothing was to be had here; elsewhere, if there is another directory. rest_usec: how long this
+ * one wants to be left alone. */
 static void fail_here(struct fetch *f, const char *reason, enum directory_outcome outcome,
 		      uint64_t rest_usec)
 {
@@ -558,8 +558,8 @@ static bool start_elsewhere(struct fetch *f)
 	return true;
 }
 
-/* Whether there is a directory for the first of the queue; if not, the queue is looked at again when
- * there may be one. */
+/* Whether there is a directory for the first of the queue; if not, the queue is looked at again
+ * when there may be one. */
 static bool has_directory(struct resolver *r, struct queue *q)
 {
 	uint64_t wait = UINT64_MAX;

@@ -14,7 +14,8 @@
  * server, gets at most half. The rest waits in one queue for each method, first in, first out.
  *
  * A did:plc is asked of one directory after another until one answers (directories.h). While all of
- * them rest, who does not ask for news gets what the cache has, even if it is stale, and else waits.
+ * them rest, who does not ask for news gets what the cache has, even if it is stale, and else
+ * waits.
  *
  * Whoever asks for news, and however often: two fetches of one DID begin resolve.refresh_interval
  * apart at least. What is asked for in between waits for its time.

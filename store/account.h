@@ -4,10 +4,10 @@
  *
  * An event is a replay if it was applied before: per account, the last one applied is remembered by
  * its host, that host's epoch and its number there, and whatever is at or below it from the same
- * host and epoch, or of an epoch before, has been decided. Two such places are kept. One is of the host that the account
- * counts for, which is the one whose #commit, #sync and #account it takes: validate lets only the
- * account's PDS send these. The other is of the host before that one, or of a host that sent an
- * #identity only, which any host may do.
+ * host and epoch, or of an epoch before, has been decided. Two such places are kept. One is of the
+ * host that the account counts for, which is the one whose #commit, #sync and #account it takes:
+ * validate lets only the account's PDS send these. The other is of the host before that one, or of
+ * a host that sent an #identity only, which any host may do.
  */
 #pragma once
 

@@ -38,9 +38,9 @@ struct event_log_options {
  * with. -EEXIST if there are events already. Logs why it fails. */
 int event_log_create(const char *folder, uint64_t first_seq, struct marker *ret) MUST_CHECK;
 
-/* Takes the log back to the marker. -ENOSPC: there is no room for another group. -EUCLEAN if that cannot be done without losing events or using
- * numbers twice: the log ends before the marker, or goes on after it for more than one group. Logs
- * why it fails, and what to do. */
+/* Takes the log back to the marker. -ENOSPC: there is no room for another group. -EUCLEAN if that
+ * cannot be done without losing events or using numbers twice: the log ends before the marker, or
+ * goes on after it for more than one group. Logs why it fails, and what to do. */
 int event_log_open(const char *folder, const struct marker *m, const struct event_log_options *o,
 		   struct event_log **ret) MUST_CHECK;
 void event_log_close(struct event_log *l);

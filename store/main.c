@@ -1,6 +1,7 @@
 /*
  * standpipe-store: the sole owner of sequence numbers, the log and the state of accounts. It trusts
- * what validate sends, and has no network. Asked to (rebuild.h), it makes a lost state anew and ends.
+ * what validate sends, and has no network. Asked to (rebuild.h), it makes a lost state anew and
+ * ends.
  */
 #include "store/rebuild.h"
 #include "store/store.h"

@@ -1,15 +1,15 @@
 /*
  * A lost state made anew from the log, as far as the log goes back: the accounts that have an event
- * in it, with the commit, the status and the place of the last of them, the counts of hosts, and the
- * marker. What events say is asked of validate (validate/facts.h), which is at the other end of
+ * in it, with the commit, the status and the place of the last of them, the counts of hosts, and
+ * the marker. What events say is asked of validate (validate/facts.h), which is at the other end of
  * standard input and output.
  *
  *	log files --> [ store ] --- events ---> [ validate ]
  *	   state <-----'    ^------ facts -------'
  *
  * Everything whole in the log's newest file counts as real: consumers may have seen it. The host of
- * an event whose index record was lost is not known; should its host send that event again, a commit
- * is known by its rev all the same, but an #account or #identity goes out twice.
+ * an event whose index record was lost is not known; should its host send that event again, a
+ * commit is known by its rev all the same, but an #account or #identity goes out twice.
  *
  * The marker is written last, so that a rebuild that was cut short is one that has not begun.
  */

@@ -41,8 +41,8 @@ int state_move_account(struct state *s, uint64_t from_host_id, uint64_t to_host_
 /* Logs why it failed. */
 int state_write(struct state *s, const struct marker *m) MUST_CHECK;
 
-/* The changes alone, and not synced: for a state that is put together, and has no marker until it is
- * whole. */
+/* The changes alone, and not synced: for a state that is put together, and has no marker until it
+ * is whole. */
 int state_flush(struct state *s) MUST_CHECK;
 
 /* For the memory accounts. */

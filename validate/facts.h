@@ -3,8 +3,8 @@
  * standard input (common/exchange.h, struct event), and for each a struct verified goes to standard
  * output, or nothing if it is not one that is ever passed on.
  *
- * Keys and hosts are not looked at: what is in the log was verified when it came, perhaps with a key
- * that the account has no longer. All else is checked as always.
+ * Keys and hosts are not looked at: what is in the log was verified when it came, perhaps with a
+ * key that the account has no longer. All else is checked as always.
  */
 #pragma once
 

@@ -31,7 +31,8 @@ struct known_identity {
 
 struct identity_cache;
 
-/* bytes: what it may take in all, but for the allocator's rounding. The times to live are those of resolve's answers. */
+/* bytes: what it may take in all, but for the allocator's rounding. The times to live are those of
+ * resolve's answers. */
 struct identity_cache *identity_cache_new(size_t bytes, uint64_t ttl_found_usec,
 					  uint64_t ttl_missing_usec, struct signatures *s);
 void identity_cache_free(struct identity_cache *c);

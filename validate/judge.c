@@ -130,8 +130,8 @@ static enum verdict verdict_of(const struct known_identity *k)
 }
 
 /* Whether what we learnt at that time we learnt after the event was sent. Clocks are set back: of a
- * time in the future nothing is known, and an event that seems to be of the future was received some
- * moments ago at most. */
+ * time in the future nothing is known, and an event that seems to be of the future was received
+ * some moments ago at most. */
 static bool is_since(uint64_t usec, const struct event *e, uint64_t now_usec)
 {
 	if (usec > now_usec)

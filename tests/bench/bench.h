@@ -1,6 +1,6 @@
 /*
- * Benches: programs that measure, one a part ("verify", "log", ...), each a list of TESTs. What they
- * print:
+ * Benches: programs that measure, one a part ("verify", "log", ...), each a list of TESTs. What
+ * they print:
  *
  *	# machine: ...			first, once
  *	# NAME: ...			settings, then progress
@@ -27,8 +27,8 @@ void bench_begin(const char *part);
 void bench_setting(const char *name, const char *format, ...) PRINTF(2, 3);
 /* A line of progress. */
 void bench_say(const char *format, ...) PRINTF(1, 2);
-/* The median of count runs (at least three, unless the figure is one of a long state such as memory,
- * where runs are samples of it). */
+/* The median of count runs (at least three, unless the figure is one of a long state such as
+ * memory, where runs are samples of it). */
 void bench_figure(const char *name, const char *unit, const double *runs, size_t count);
 /* Last: writes bench.json. */
 void bench_end(void);

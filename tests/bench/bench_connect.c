@@ -1,8 +1,8 @@
 /*
  * How long a relay takes to have all of the network's hosts: from the start of its processes until
  * each host has its WebSocket. The first time they come from another relay's list, and each is
- * looked at before it is taken; then they are known. The hosts' side of it has to be done by the same
- * machine.
+ * looked at before it is taken; then they are known. The hosts' side of it has to be done by the
+ * same machine.
  */
 #include "tests/bench/relay.h"
 

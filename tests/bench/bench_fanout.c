@@ -1,7 +1,7 @@
 /*
  * What sending costs: a log that was written before, read at full speed (the kernel's loopback work
- * included, on both sides of a socket: it is done when a sender sends); live consumers, who get each
- * event as it is logged; and what a consumer holds in memory.
+ * included, on both sides of a socket: it is done when a sender sends); live consumers, who get
+ * each event as it is logged; and what a consumer holds in memory.
  */
 #include <pthread.h>
 #include <signal.h>

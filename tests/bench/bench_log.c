@@ -1,7 +1,7 @@
 /*
- * What keeping events costs: deciding on them, numbering, and making groups of them durable (the log
- * with fdatasync, and the state's database); and reading a log back, as a start after a power cut
- * does, which finds every message and makes the index of the newest file anew.
+ * What keeping events costs: deciding on them, numbering, and making groups of them durable (the
+ * log with fdatasync, and the state's database); and reading a log back, as a start after a power
+ * cut does, which finds every message and makes the index of the newest file anew.
  */
 #include <fcntl.h>
 #include <unistd.h>

@@ -1,8 +1,9 @@
 /*
- * What each stage holds when the relay has the network's size: hosts by TLS, as many accounts known,
- * and as many keys in memory, as the network has active ones; events at its rate. Resident memory,
- * what is mapped from files (the programs, libraries that stages share, tables of databases)
- * included; the sum of the proportional sizes, which counts shared pages once, is told beside it.
+ * What each stage holds when the relay has the network's size: hosts by TLS, as many accounts
+ * known, and as many keys in memory, as the network has active ones; events at its rate. Resident
+ * memory, what is mapped from files (the programs, libraries that stages share, tables of
+ * databases) included; the sum of the proportional sizes, which counts shared pages once, is told
+ * beside it.
  */
 #include "tests/bench/relay.h"
 #include "tests/simnet/traffic.h"

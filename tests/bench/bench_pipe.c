@@ -1,8 +1,8 @@
 /*
  * What a lane costs, both ends together: events in batches one way, acknowledgements the other, as
  * between ingest and validate. Dense: as fast as the other end takes full batches. Sparse: the next
- * batch of two events goes when the last one is acknowledged, so that every batch wakes both ends, as
- * it does at the network's ordinary rate.
+ * batch of two events goes when the last one is acknowledged, so that every batch wakes both ends,
+ * as it does at the network's ordinary rate.
  */
 #include <signal.h>
 #include <sys/wait.h>

@@ -1,7 +1,7 @@
 /*
- * The whole relay: what an event costs each stage when hosts send as fast as they can, and when they
- * send at the network's rate; and how long an event is on its way from its host to a consumer at
- * that rate. Every account's key is known by then.
+ * The whole relay: what an event costs each stage when hosts send as fast as they can, and when
+ * they send at the network's rate; and how long an event is on its way from its host to a consumer
+ * at that rate. Every account's key is known by then.
  */
 #include <stdlib.h>
 

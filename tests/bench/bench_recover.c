@@ -1,6 +1,6 @@
 /*
- * How long a relay is away after a crash: from the start of its processes until its public port says
- * that it serves, with a log of gigabytes whose last group was on its way to the disk.
+ * How long a relay is away after a crash: from the start of its processes until its public port
+ * says that it serves, with a log of gigabytes whose last group was on its way to the disk.
  */
 #include <sys/stat.h>
 

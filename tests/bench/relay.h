@@ -40,7 +40,8 @@ struct bench_relay {
 };
 
 /* settings: more lines "section.key=value", NULL at the end. The first host's list is the relay's
- * bootstrap. Copies what it needs of the world's settings, but for the port, which is a free one. */
+ * bootstrap. Copies what it needs of the world's settings, but for the port, which is a free
+ * one. */
 void bench_relay_open(struct bench_relay *r, const struct world_settings *w,
 		      const char *const *settings);
 void bench_relay_close(struct bench_relay *r);

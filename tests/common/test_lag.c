@@ -43,8 +43,8 @@ TEST(lags_add_up)
 	metrics_free(m);
 }
 
-/* The slots are the clock's: what was noted in one slot may be looked at in the next. Whether it was
- * looked at in the same. */
+/* The slots are the clock's: what was noted in one slot may be looked at in the next. Whether it
+ * was looked at in the same. */
 static bool look_at_slots(void)
 {
 	struct metrics *m = metrics_new("store", -1);

@@ -1,6 +1,7 @@
 /*
- * A relay under faults, always the same ones. FAULT_SECONDS=n makes it a long run: a schedule of every single fault, and
- * then random ones until the time is over; TEST_SEED=n begins with that seed.
+ * A relay under faults, always the same ones. FAULT_SECONDS=n makes it a long run: a schedule of
+ * every single fault, and then random ones until the time is over; TEST_SEED=n begins with that
+ * seed.
  */
 #include <stdlib.h>
 #include <time.h>

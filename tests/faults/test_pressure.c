@@ -258,8 +258,8 @@ static uint64_t end_usec(struct scene *s, unsigned place)
 	return usec;
 }
 
-/* ingest waits up to 5 s for what is on its way, fanout up to 6 s for its consumers to take the end;
- * the others finish what is in hand. */
+/* ingest waits up to 5 s for what is on its way, fanout up to 6 s for its consumers to take the
+ * end; the others finish what is in hand. */
 TEST(stages_end_in_time)
 {
 	static const uint64_t limits[] = {5, 1, 1, 1, 6};

@@ -587,8 +587,8 @@ pid_t group_pid(const struct group_test *g, const char *member)
 	return found;
 }
 
-/* Stopped first, the parent starts none again while they are killed one after another. Then they are
- * our children, and waited for: their locks and ports are free when this returns. */
+/* Stopped first, the parent starts none again while they are killed one after another. Then they
+ * are our children, and waited for: their locks and ports are free when this returns. */
 void group_crash(struct group_test *g)
 {
 	pid_t pids[GROUP_TEST_MEMBERS_MAX];

@@ -32,12 +32,14 @@ int group_command(struct group_test *g, const char *command);
 void group_kill(struct group_test *g, const char *member);
 /* "ingest", "resolve", "store", "validate-0", ..., "fanout-0", ...; NULL after the last. */
 const char *group_member_name(const struct group_test *g, size_t i);
-/* The process of a member, as the system knows it, so that it may be stopped; 0: it has none now. */
+/* The process of a member, as the system knows it, so that it may be stopped; 0: it has none
+ * now. */
 pid_t group_pid(const struct group_test *g, const char *member);
 /* Its folders. Valid until group_free. */
 const char *group_data_folder(const struct group_test *g);
 uint16_t group_port(const struct group_test *g);
-/* SIGKILL for all of it at once, as by a power cut but for the disk. group_start starts it again. */
+/* SIGKILL for all of it at once, as by a power cut but for the disk. group_start starts it
+ * again. */
 void group_crash(struct group_test *g);
 /* A sum over the samples of a metric whose line contains labels ("": all); -1 if there is none or
  * nobody answers. */

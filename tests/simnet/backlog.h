@@ -1,6 +1,6 @@
 /*
- * What a host has sent, in the order of its numbers, which rise. Frames are borrowed; an entry is 24
- * bytes. Entries are known by their place, from 0.
+ * What a host has sent, in the order of its numbers, which rise. Frames are borrowed; an entry is
+ * 24 bytes. Entries are known by their place, from 0.
  */
 #pragma once
 

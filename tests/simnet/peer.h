@@ -1,10 +1,10 @@
 /*
- * A connection that somebody made to the network: TLS if there is any, then HTTP requests, one after
- * another, then perhaps a WebSocket that follows its host's backlog.
+ * A connection that somebody made to the network: TLS if there is any, then HTTP requests, one
+ * after another, then perhaps a WebSocket that follows its host's backlog.
  *
- * A subscriber is a place in the backlog: frames are neither copied nor queued for it. What stands in
- * no backlog waits in a list of inserts, each before a place. Only what the socket did not take of a
- * message that was begun is copied, so a place is always one between two messages.
+ * A subscriber is a place in the backlog: frames are neither copied nor queued for it. What stands
+ * in no backlog waits in a list of inserts, each before a place. Only what the socket did not take
+ * of a message that was begun is copied, so a place is always one between two messages.
  *
  * What goes wrong with a connection ends it, and never the network.
  */

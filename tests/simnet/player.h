@@ -13,9 +13,9 @@
 struct player;
 
 /* per_sec: events a second; 0: as fast as the hosts' sockets take them. A rate is kept whatever the
- * sockets take; of a time in which the loop stood still, a second at most is made up for. judge may be NULL:
- * then barriers are passed at once. Borrows all until player_free; w is the network's world. Plays
- * from where the corpus stands. */
+ * sockets take; of a time in which the loop stood still, a second at most is made up for. judge may
+ * be NULL: then barriers are passed at once. Borrows all until player_free; w is the network's
+ * world. Plays from where the corpus stands. */
 struct player *player_new(struct loop *l, struct corpus *c, struct world *w, struct network *n,
 			  struct judge *j, uint64_t per_sec);
 void player_free(struct player *p);

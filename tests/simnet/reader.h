@@ -23,7 +23,8 @@ struct stream_reader;
 struct stream_reader *stream_reader_new(struct loop *l, const struct sockaddr *address,
 					int64_t cursor, const struct reader_handler *h);
 void stream_reader_free(struct stream_reader *r);
-/* Stops (and goes on) taking bytes from the socket. What was taken already comes when it goes on. */
+/* Stops (and goes on) taking bytes from the socket. What was taken already comes when it goes
+ * on. */
 void stream_reader_pause(struct stream_reader *r, bool paused);
 /* Whether the handshake is done, and the end has not come. */
 bool stream_reader_is_open(const struct stream_reader *r);

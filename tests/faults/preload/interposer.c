@@ -1,7 +1,8 @@
 /*
  * Stands between the programs of a group and the system, loaded by LD_PRELOAD: makes writes and
  * syncs of files below the data folder fail, tear or take long, cuts pipes, sets the clock ahead or
- * back, and keeps account of what was synced. What to do is said in a block of memory (tests/faults/control.h).
+ * back, and keeps account of what was synced. What to do is said in a block of memory
+ * (tests/faults/control.h).
  *
  * Calls go to the system directly, not to the next library in line: nothing here allocates, so it
  * may be called from anywhere. Without $FAULT_CONTROL, or in a program that has no disk, it does
