@@ -65,7 +65,8 @@ int exposition_find(struct span text, const char *name, const char *label, doubl
 	struct exposition_sample sample;
 
 	while (exposition_next(&text, name, &sample)) {
-		if (!memmem(sample.labels.ptr, sample.labels.len, label, strlen(label)))
+		if (*label && (sample.labels.len == 0 ||
+			       !memmem(sample.labels.ptr, sample.labels.len, label, strlen(label))))
 			continue;
 		*ret = sample.value;
 		return 0;

@@ -277,8 +277,9 @@ int cache_put(struct cache *c, struct span did, const struct cache_entry *e)
 	uint64_t before = c->count;
 	int error = database_get(c->database, key, &c->value);
 
+	/* Only a write opens a database anew that has failed, be it one of nothing. */
 	if (error && error != -ENOENT)
-		return error;
+		return database_write(c->database, c->batch, false) < 0 ? -EIO : error;
 	if (error == -ENOENT)
 		c->count++;
 	/* More than one where the maximum was lowered, and where the hand met the end. */

@@ -12,19 +12,21 @@ void account_init(struct account *a)
 	*a = (struct account){.active = true, .status = ACCOUNT_ACTIVE};
 }
 
+static bool changes_repo(const struct verified *v)
+{
+	return v->kind == EVENT_COMMIT || v->kind == EVENT_SYNC;
+}
+
 /* Epochs rise, and an account's events of one host come in order: once one of a later epoch was
- * applied, there is nothing of the epochs before that was not. */
+ * applied, there is nothing of the epochs before that was not. Should ingest's epochs ever go back
+ * (a clock that was ahead, a restored database), nothing of a repository may be lost by that: its
+ * rev says better whether it is new. */
 static bool covers(const struct account_applied *p, const struct verified *v)
 {
 	if (p->host_id != v->host_id)
 		return false;
-	return v->host_epoch < p->host_epoch ||
+	return (v->host_epoch < p->host_epoch && !changes_repo(v)) ||
 	       (v->host_epoch == p->host_epoch && v->host_seq <= p->host_seq);
-}
-
-static bool changes_repo(const struct verified *v)
-{
-	return v->kind == EVENT_COMMIT || v->kind == EVENT_SYNC;
 }
 
 /* TIDs sort as text [TID]. */

@@ -170,10 +170,12 @@ static int find_room(const struct event_log *l)
 {
 	off_t end = (off_t)l->marker.file_end_bytes;
 
-	if (fallocate(l->messages_fd, FALLOC_FL_KEEP_SIZE, end, GROUP_MAX) < 0 &&
-	    errno != EOPNOTSUPP)
-		return -errno;
-	return ftruncate(l->messages_fd, end) < 0 ? -errno : 0;
+	int r = fallocate(l->messages_fd, FALLOC_FL_KEEP_SIZE, end, GROUP_MAX) < 0 ? -errno : 0;
+
+	/* One that failed keeps what it got. */
+	if (ftruncate(l->messages_fd, end) < 0 && r == 0)
+		r = -errno;
+	return r == -EOPNOTSUPP ? 0 : r;
 }
 
 int event_log_open(const char *folder, const struct marker *m, const struct event_log_options *o,
@@ -193,6 +195,9 @@ int event_log_open(const char *folder, const struct marker *m, const struct even
 		r = open_newest(l);
 	if (r == 0)
 		r = find_run(l);
+	/* First what may go: the log itself may have filled the disk. */
+	if (r == 0)
+		event_log_retain(l, clock_usec());
 	if (r == 0)
 		r = find_room(l);
 	if (r == -EBADMSG)

@@ -59,18 +59,18 @@ static int read_message(struct rebuild *r, int fd, uint64_t offset, uint64_t end
 	return 0;
 }
 
-/* Zeros, if the index does not say it of this message. */
-static void read_record(const struct rebuild *r, int fd, uint64_t place, uint64_t offset,
-			struct log_index_record *ret)
+/* The index's record of the event at this offset; zeros and false if it has none. A record is
+ * written when its event is real, and is not synced: it may be lost, but what it says was so. */
+static bool read_record(int fd, uint64_t place, uint64_t offset, struct log_index_record *ret)
 {
 	uint8_t bytes[LOG_INDEX_RECORD_SIZE];
-	struct span message = buf_span(&r->message);
 
-	if (fd < 0 || file_read_at(fd, bytes, sizeof(bytes), place * LOG_INDEX_RECORD_SIZE) < 0 ||
-	    log_index_record_decode(span_of(bytes, sizeof(bytes)), ret) < 0 ||
-	    ret->offset != offset || ret->length != message.len ||
-	    ret->crc32c != crc32c(0, message))
-		*ret = (struct log_index_record){0};
+	if (fd >= 0 && file_read_at(fd, bytes, sizeof(bytes), place * LOG_INDEX_RECORD_SIZE) == 0 &&
+	    log_index_record_decode(span_of(bytes, sizeof(bytes)), ret) == 0 &&
+	    ret->offset == offset && ret->length > 0 && ret->crc32c != 0)
+		return true;
+	*ret = (struct log_index_record){0};
+	return false;
 }
 
 static bool has_seq(const struct verified *v, uint64_t seq)
@@ -139,7 +139,13 @@ static int restore(struct rebuild *r, const struct verified *v)
 
 /* Files. */
 
-/* Every whole message. ret_end: where the last one ends. */
+static bool is_of(const struct log_index_record *record, struct span message)
+{
+	return record->length == message.len && record->crc32c == crc32c(0, message);
+}
+
+/* Every whole message up to the end, or up to what never became real. ret_end: how far that is.
+ * -EUCLEAN: an event that was real is damaged. */
 static int take_messages(struct rebuild *r, int messages_fd, int index_fd, uint64_t end,
 			 uint64_t *ret_end)
 {
@@ -149,18 +155,23 @@ static int take_messages(struct rebuild *r, int messages_fd, int index_fd, uint6
 		struct log_index_record record;
 		struct verified v;
 		struct span frame;
+		bool is_real = read_record(index_fd, place, offset, &record);
 		int error = read_message(r, messages_fd, offset, end, &frame);
 
-		if (error == 0) {
-			read_record(r, index_fd, place, offset, &record);
+		if (error == 0 && is_real && !is_of(&record, buf_span(&r->message)))
+			error = -ENODATA;
+		if (error == 0)
 			error = ask(r, frame, &record, &v);
-		}
+		if (error == -ENODATA && is_real)
+			error = -EUCLEAN;
 		if (error == -ENODATA)
 			break;
 		if (error == 0)
 			error = restore(r, &v);
-		if (error < 0)
+		if (error < 0) {
+			*ret_end = offset;
 			return error;
+		}
 		offset += r->message.len;
 	}
 	*ret_end = offset;
@@ -176,11 +187,12 @@ static int take_file(struct rebuild *r, const struct log_folder_entry *e, bool i
 
 	if (error == 0)
 		error = take_messages(r, messages_fd, index_fd, e->bytes, ret_end);
-	if (error == 0 && e->bytes - *ret_end > (is_newest ? TAIL_MAX : 0)) {
-		log_error("the log is damaged file=%020" PRIu64 " offset=%" PRIu64, e->first_seq,
-			  *ret_end);
+	if (error == 0 && e->bytes - *ret_end > (is_newest ? TAIL_MAX : 0))
 		error = -EUCLEAN;
-	}
+	if (error < 0)
+		log_error("cannot read the log: %s file=%020" PRIu64 " offset=%" PRIu64,
+			  error == -EUCLEAN ? "it is damaged" : strerror(-error), e->first_seq,
+			  *ret_end);
 	if (messages_fd >= 0)
 		close(messages_fd);
 	if (index_fd >= 0)

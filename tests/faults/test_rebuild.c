@@ -54,10 +54,9 @@ static void leave_half_a_state(const struct scene *s)
 	database_close(d);
 }
 
-/* Behind the last event, part of one that never became real. */
-static void leave_half_a_message(const struct scene *s)
+/* The file of the log that is written to, opened. */
+static int open_newest(const struct scene *s)
 {
-	static const uint8_t bytes[] = {0x82, 0x7e, 0x10, 0x00, 0xa2, 0x61};
 	char folder[PATH_MAX], path[2 * PATH_MAX], newest[NAME_MAX + 1] = "";
 	struct dirent *e;
 	DIR *dir;
@@ -70,7 +69,31 @@ static void leave_half_a_message(const struct scene *s)
 			snprintf(newest, sizeof(newest), "%s", e->d_name);
 	closedir(dir);
 	snprintf(path, sizeof(path), "%s/%s", folder, newest);
-	fd = open(path, O_WRONLY | O_APPEND | O_CLOEXEC);
+	fd = open(path, O_RDWR | O_CLOEXEC);
+	CHECK(fd >= 0);
+	return fd;
+}
+
+/* One bit of the last event, the one that is told from what was never real with most trouble. */
+static void flip_last_bit(const struct scene *s)
+{
+	int fd = open_newest(s);
+	off_t last = lseek(fd, 0, SEEK_END) - 1;
+	uint8_t byte = 0;
+
+	CHECK_INT(pread(fd, &byte, 1, last), 1);
+	byte ^= 1;
+	CHECK_INT(pwrite(fd, &byte, 1, last), 1);
+	close(fd);
+}
+
+/* Behind the last event, part of one that never became real. */
+static void leave_half_a_message(const struct scene *s)
+{
+	static const uint8_t bytes[] = {0x82, 0x7e, 0x10, 0x00, 0xa2, 0x61};
+	int fd = open_newest(s);
+
+	lseek(fd, 0, SEEK_END);
 	CHECK_INT(write(fd, bytes, sizeof(bytes)), sizeof(bytes));
 	close(fd);
 }
@@ -98,6 +121,9 @@ TEST(a_lost_state_is_made_anew)
 	/* A state that is there stays as it is. */
 	CHECK(group_command(s.group, "rebuild") != 0);
 	CHECK_INT(database_destroy(state_path(&s)), 0);
+	flip_last_bit(&s);
+	CHECK(group_command(s.group, "rebuild") != 0);
+	flip_last_bit(&s);
 	leave_half_a_state(&s);
 	leave_half_a_message(&s);
 	CHECK_INT(group_command(s.group, "rebuild"), 0);

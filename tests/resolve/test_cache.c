@@ -1,8 +1,10 @@
 #include "resolve/cache.h"
 
 #include <errno.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/resource.h>
 
 #include "common/loop.h"
 #include "tests/test.h"
@@ -72,6 +74,35 @@ TEST(entries_come_back_after_a_restart)
 		check_entry(&got, &e);
 	}
 	CHECK(cache_memory_bytes(c) >= 0);
+	cache_close(c);
+}
+
+static void limit_files(rlim_t bytes)
+{
+	struct rlimit limit;
+
+	signal(SIGXFSZ, SIG_IGN);
+	CHECK_INT(getrlimit(RLIMIT_FSIZE, &limit), 0);
+	limit.rlim_cur = bytes;
+	CHECK_INT(setrlimit(RLIMIT_FSIZE, &limit), 0);
+}
+
+/* A limit on the size of files stands for a disk that is full. */
+TEST(a_full_disk_passes)
+{
+	struct cache *c = open_cache(test_folder());
+	struct cache_entry e = make_entry(IDENTITY_FOUND, 42), got;
+
+	CHECK_INT(cache_put(c, did, &e), 0);
+	limit_files(1);
+	for (unsigned i = 0; i < 3; i++)
+		CHECK(cache_put(c, did, &e) < 0);
+	limit_files(RLIM_INFINITY);
+	e.fetched_usec = 43;
+	(void)!cache_put(c, did, &e); /* opens it anew */
+	CHECK_INT(cache_put(c, did, &e), 0);
+	CHECK_INT(cache_get(c, did, &got), 0);
+	check_entry(&got, &e);
 	cache_close(c);
 }
 
