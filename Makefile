@@ -160,7 +160,7 @@ tests: $(TESTS) $(FUZZERS) $(PIPELINE_TESTS) $(SIMNET) $(BENCHES)
 test-unit: $(TESTS) $(FUZZERS) ## unit tests and the replayed fuzz corpora
 	$(Q)tests/summary $(TESTS) $(FUZZERS)
 
-test-pipeline: all $(PIPELINE_TESTS) ## the whole group against small fake hosts
+test-pipeline: all $(PIPELINE_TESTS) ## the whole group: against fake hosts, in the simulated network, under faults
 	$(Q)tests/summary $(PIPELINE_TESTS)
 
 # SECONDS and SEED of the long run.
@@ -177,7 +177,7 @@ test-differential: deps all $(SIMNET) ## commits of REPOS random repositories, a
 .PHONY: test-differential
 
 # PART=verify, or several of them; none: all.
-bench: all $(BENCHES) ## measure: one line a figure, results also in build/bench.json; PART=verify, log, ... for a part
+bench: deps all $(BENCHES) ## measure: one line a figure, results also in build/bench.json; PART=verify, log, ... for a part
 	$(Q)tests/bench/run $(PART)
 
 asan: deps ## the whole suite under AddressSanitizer and UndefinedBehaviorSanitizer

@@ -3,6 +3,7 @@
 #include <assert.h>
 #include <dirent.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <getopt.h>
 #include <inttypes.h>
 #include <limits.h>
@@ -298,28 +299,31 @@ static void register_metrics(struct stage *s)
 }
 
 /* How often this member of the group was started since the folder of the sockets was made, or since
- * `standpipe run` began: beside the control pipe, because it has to outlive the process. */
+ * `standpipe run` began: beside the control pipe, because it has to outlive the process. Every stage
+ * can write to that folder, so that only a plain file of one name is taken for it. */
 static void count_start(struct stage *s, const char *name)
 {
-	char path[PATH_MAX];
+	char path[PATH_MAX], text[24] = "";
 	unsigned long starts = 0;
-	FILE *f;
+	struct stat st;
+	int fd;
 
 	snprintf(path, sizeof(path), "%s/starts-%s", config_text(s->config, "group.run_dir"), name);
-	f = fopen(path, "re");
-	if (f) {
-		if (fscanf(f, "%9lu", &starts) != 1)
+	fd = open(path, O_RDWR | O_CREAT | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC, 0640);
+	if (fd >= 0 && fstat(fd, &st) == 0 && S_ISREG(st.st_mode) && st.st_nlink == 1) {
+		if (pread(fd, text, sizeof(text) - 1, 0) < 0 || sscanf(text, "%9lu", &starts) != 1)
 			starts = 0;
-		fclose(f);
+		snprintf(text, sizeof(text), "%lu\n", ++starts);
+		if (pwrite(fd, text, strlen(text), 0) < 0)
+			log_warning("cannot write %s: %s", path, strerror(errno));
+	} else {
+		log_warning("cannot count starts path=%s", path);
 	}
-	starts++;
-	f = fopen(path, "we");
-	if (f) {
-		fprintf(f, "%lu\n", starts);
-		fclose(f);
-	}
+	if (fd >= 0)
+		close(fd);
 	*metrics_gauge(s->metrics, "relay_process_starts",
-		       "How often it was started since the group was.", NULL) = (int64_t)starts;
+		       "How often it was started since the folder of the sockets was made.",
+		       NULL) = (int64_t)starts;
 }
 
 /* The control pipe. */

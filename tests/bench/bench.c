@@ -4,6 +4,7 @@
 #include <inttypes.h>
 #include <jansson.h>
 #include <limits.h>
+#include <math.h>
 #include <stdarg.h>
 #include <stdlib.h>
 #include <sys/utsname.h>
@@ -199,7 +200,7 @@ void bench_figure(const char *name, const char *unit, const double *runs, size_t
 	json_object_set_new(figure, "runs", list);
 	json_object_set_new(state.figures, name, figure);
 	/* A figure that could not be taken is a failure, not a number. */
-	if (!(median >= 0))
+	if (!isfinite(median) || median < 0)
 		test_fail(__FILE__, __LINE__, "%s is %f", name, median);
 }
 
@@ -210,13 +211,16 @@ static json_t *load(const char *path)
 	return json_is_object(all) ? all : json_object();
 }
 
-/* Other parts' figures stay. */
+/* Other parts' figures stay, and the last good ones of a part that failed. */
 void bench_end(void)
 {
 	const char *folder = getenv("STANDPIPE_BUILD");
 	char path[PATH_MAX], temporary[PATH_MAX + 8];
-	json_t *all, *part = json_object();
+	json_t *all, *part;
 
+	if (test_has_failed())
+		return;
+	part = json_object();
 	snprintf(path, sizeof(path), "%s/bench.json", folder ? folder : "build");
 	snprintf(temporary, sizeof(temporary), "%s.new", path);
 	json_object_set_new(part, "machine", state.machine);

@@ -11,7 +11,8 @@
  *
  * What a figure says of CPU is CPU time as the kernel accounts it to the process or thread in
  * question, all of its threads included, user and system; the machine may be busy with other things
- * meanwhile. Only names ending in _s or _ms alone, and per_s, are wall time.
+ * meanwhile. Wall time is in names that end in _s or _ms, but for per_cpu_s and verify.*, and in
+ * per_s.
  */
 #pragma once
 

@@ -376,6 +376,48 @@ TEST(life_of_a_stage)
 	notify_close(notify);
 }
 
+static void start_and_stop(const struct place *p)
+{
+	const char *const arguments[] = {PLACE(*p), "--set", "store.metrics_port=0", NULL};
+	struct child c;
+	int notify = notify_open();
+
+	child_start(&c, "store", arguments);
+	notify_expect(notify, "READY=1");
+	kill(c.pid, SIGTERM);
+	CHECK_INT(child_wait(&c), 0);
+	notify_close(notify);
+}
+
+/* Every stage can write to the folder of the sockets; none may write to another's files by it. */
+TEST(starts_are_counted_in_a_plain_file_only)
+{
+	struct place p;
+	char count[160], victim[160];
+	FILE *f;
+
+	place_init(&p);
+	start_and_stop(&p);
+	start_and_stop(&p);
+	snprintf(count, sizeof(count), "%s/starts-store", p.run);
+	CHECK_STR(file_text(count), "2\n");
+	snprintf(victim, sizeof(victim), "%s/victim", p.data);
+	f = fopen(victim, "we");
+	fputs("precious\n", f);
+	fclose(f);
+	CHECK_INT(unlink(count), 0);
+	CHECK_INT(symlink(victim, count), 0);
+	start_and_stop(&p);
+	CHECK_STR(file_text(victim), "precious\n");
+	CHECK_INT(unlink(count), 0);
+	CHECK_INT(link(victim, count), 0);
+	start_and_stop(&p);
+	CHECK_STR(file_text(victim), "precious\n");
+	CHECK_INT(unlink(count), 0);
+	CHECK_INT(mkfifo(count, 0600), 0);
+	start_and_stop(&p);
+}
+
 /* The tiny stage leaves a block behind when it is asked to. */
 TEST(what_was_never_freed_is_told)
 {
