@@ -388,10 +388,9 @@ static void do_manner(const struct fault *f, struct fault_scene *s)
 }
 
 /* On the connection that there is. */
-static void do_no_pong(const struct fault *f, struct fault_scene *s)
+static void do_manner_at_once(const struct fault *f, struct fault_scene *s)
 {
-	(void)f;
-	network_misbehave(s->network, s->host, NO_PONG);
+	network_misbehave(s->network, s->host, (enum misbehaviour)f->number);
 }
 
 static void do_slow(const struct fault *f, struct fault_scene *s)
@@ -715,7 +714,10 @@ const struct fault faults[] = {
 	 ENDS, .act = do_silent_reset, .number = 3},
 
 	/* manners */
-	{"no_pong", "no answer to pings", WEBSOCKET, FAILS("silent"), ENDS, .act = do_no_pong},
+	{"no_pong", "no answer to pings", WEBSOCKET, FAILS("silent"), ENDS,
+	 .act = do_manner_at_once, .number = NO_PONG},
+	{"no_read", "nothing of what the relay says is read", WEBSOCKET, FAILS("silent"), ENDS,
+	 .act = do_manner_at_once, .number = NO_READ},
 	{"slow", "a byte each millisecond", "", .end = CONNECTION_KEPT, .act = do_slow},
 	{"slow_large", "a message that takes longer than a host may be silent", "", FAILS("silent"),
 	 ENDS, .act = do_slow_large},

@@ -18,13 +18,14 @@
 
 struct network;
 
-/* How a host treats those who connect to it. network_misbehave changes it for one host. NO_PONG and
- * SLOW also are for those who are connected; the others are for new connections and requests, and
- * what is connected stays, unless stated. A host that honours cursors answers one above its last
- * number with FutureCursor. */
+/* How a host treats those who connect to it. network_misbehave changes it for one host. NO_PONG,
+ * NO_READ and SLOW also are for those who are connected; the others are for new connections and
+ * requests, and what is connected stays, unless stated. A host that honours cursors answers one
+ * above its last number with FutureCursor. */
 enum misbehaviour {
 	BEHAVE,
 	NO_PONG,               /* answers no ping */
+	NO_READ,               /* takes nothing off a WebSocket: no ping, no close */
 	ACCEPT_AND_CLOSE,      /* closes every connection at once */
 	CLOSE_AFTER_HANDSHAKE, /* closes each WebSocket at once */
 	REDIRECT,              /* answers the handshake with 302 to another host */

@@ -139,6 +139,11 @@ static bool is_slow(const struct peer *p)
 	return p->pds && p->pds->manner == SLOW;
 }
 
+static bool is_deaf(const struct peer *p)
+{
+	return p->phase == PHASE_STREAM && p->pds->manner == NO_READ;
+}
+
 /* Messages in their order. */
 
 static struct position position_of(const struct peer *p)
@@ -500,7 +505,7 @@ static void keep(struct peer *p, struct span bytes)
 /* TLS holds what the socket will not be readable for again, so all is read. */
 static void receive(struct peer *p)
 {
-	while (p->phase != PHASE_GONE) {
+	while (p->phase != PHASE_GONE && !is_deaf(p)) {
 		ssize_t n = link_read(&p->link, p->room->block, sizeof(p->room->block));
 
 		if (n == -EAGAIN)
@@ -544,6 +549,8 @@ static void settle(struct peer *p, uint32_t events)
 	}
 	if (p->blocked && !is_slow(p))
 		events |= EPOLLOUT;
+	if (is_deaf(p))
+		events &= ~(uint32_t)EPOLLIN;
 	if (events != p->events)
 		loop_io_change(p->room->loop, &p->io, events);
 	p->events = events;
@@ -562,6 +569,8 @@ static void on_ready(void *arg, uint32_t ready)
 	if (p->phase == PHASE_HTTP || p->phase == PHASE_STREAM || p->phase == PHASE_ENDED) {
 		if (ready & EPOLLOUT && !is_slow(p))
 			flush(p);
+		if (is_deaf(p) && ready & (EPOLLHUP | EPOLLERR))
+			leave(p, PHASE_GONE);
 		if (ready & (EPOLLIN | EPOLLHUP | EPOLLERR))
 			receive(p);
 	}

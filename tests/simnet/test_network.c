@@ -812,6 +812,41 @@ TEST(a_host_may_answer_no_ping)
 	close_scene(&s);
 }
 
+/* What is said to it waits: it comes to the next event and the one after it without an answer. */
+static void say_in_vain(struct scene *s, struct visitor *v, uint64_t seq)
+{
+	visitor_say_frame(v, 0x89, SPAN_LITERAL("1"));
+	for (uint64_t i = seq; i < seq + 2; i++) {
+		send_next(s, 0, 100);
+		expect_event(s, v, 0, i, 100);
+	}
+}
+
+TEST(a_host_may_read_nothing)
+{
+	struct scene s;
+	struct visitor before, gone, after;
+
+	open_scene(&s, false, 1, 10);
+	subscribe(&s, &before, 0, -1);
+	network_misbehave(s.network, 0, NO_READ);
+	say_in_vain(&s, &before, 1);
+	subscribe(&s, &gone, 0, 2);
+	visitor_close(&gone);
+	subscribe(&s, &after, 0, 2);
+	CHECK_INT(counts_of(&s).subscribers, 3);
+	say_in_vain(&s, &after, 3);
+	network_misbehave(s.network, 0, BEHAVE);
+	CHECK_INT(wait_frame(&s, &after).first_byte, 0x8a);
+	visitor_close(&after);
+	expect_event(&s, &before, 0, 3, 100);
+	expect_event(&s, &before, 0, 4, 100);
+	CHECK_INT(wait_frame(&s, &before).first_byte, 0x8a);
+	visitor_close(&before);
+	wait_until(s.loop, nobody_subscribes, &s, "the ends are heard");
+	close_scene(&s);
+}
+
 /* Connects and asks; then waits for the end. */
 static void visit_in_vain(struct scene *s, struct visitor *v)
 {
