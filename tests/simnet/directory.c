@@ -74,6 +74,8 @@ void directory_ask(struct directory *d, const struct request *q, uint64_t now_us
 	} else if (request_decode(span_of(q->path.ptr + 1, q->path.len - 1), did, sizeof(did)) !=
 		   0) {
 		ret->status = refuse(json, 400, "InvalidRequest");
+	} else if (!span_starts_with(span_str(did), SPAN_LITERAL("did:plc:"))) {
+		ret->status = refuse(json, 404, "NotFound");
 	} else {
 		ret->status = put_document(d, did, json);
 	}

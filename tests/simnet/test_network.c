@@ -722,7 +722,7 @@ TEST(names_of_did_web_serve_their_documents)
 {
 	struct scene s;
 	struct visitor v;
-	char did[LIMIT_DID + 1], name[LIMIT_DID + 1];
+	char did[LIMIT_DID + 1], name[LIMIT_DID + 1], path[LIMIT_DID + 3];
 	uint32_t account;
 	char *port;
 
@@ -737,6 +737,13 @@ TEST(names_of_did_web_serve_their_documents)
 	check_document(&s, wait_answer(&s, &v), account);
 	CHECK_INT(counts_of(&s).documents, 1);
 	CHECK_INT(ask(&s, &v, 1, "/.well-known/did.json").status, 404);
+	visitor_close(&v);
+	/* They are not the directory's, by whatever spelling. */
+	port = strstr(did, "%3A");
+	snprintf(path, sizeof(path), "%.*s%%25%s", (int)(port - did), did, port + 1);
+	visit_directory(&s, &v);
+	CHECK_INT(ask_directory(&s, &v, did).status, 404);
+	CHECK_INT(ask_directory(&s, &v, path).status, 404);
 	visitor_close(&v);
 	close_scene(&s);
 }
