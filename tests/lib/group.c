@@ -396,6 +396,26 @@ static pid_t start_command(struct group_test *g, const char *command)
 	return pid;
 }
 
+/* A stage that a sanitizer ended is started again, and nobody else would notice. */
+static void check_log(const struct group_test *g)
+{
+	static const char *const signs[] = {"Sanitizer", "runtime error:"};
+	char path[PATH_MAX];
+	struct buf text, found;
+
+	snprintf(path, sizeof(path), "%s/log", g->log);
+	test_read_file(path, &text);
+	buf_append_str(&text, "\n");
+	buf_init(&found, SIZE_MAX);
+	for (size_t i = 0; i < ARRAY_SIZE(signs); i++)
+		keep_lines(buf_span(&text), signs[i], &found);
+	if (found.len > 0)
+		test_fail(__FILE__, __LINE__, "a sanitizer in the group's log:\n%.*s",
+			  (int)found.len, (const char *)found.ptr);
+	buf_release(&found);
+	buf_release(&text);
+}
+
 void group_start(struct group_test *g)
 {
 	g->pid = start_command(g, "run");
@@ -420,6 +440,7 @@ int group_command(struct group_test *g, const char *command)
 	struct ending e = {start_command(g, command), -1};
 
 	wait_until(g->loop, has_ended, &e, command);
+	check_log(g);
 	return WIFEXITED(e.status) ? WEXITSTATUS(e.status) : -1;
 }
 
@@ -436,6 +457,7 @@ void group_stop(struct group_test *g)
 	}
 	CHECK_INT(e.status, 0);
 	g->pid = 0;
+	check_log(g);
 }
 
 /* The log of a group whose test failed is worth reading. */
@@ -608,6 +630,7 @@ void group_crash(struct group_test *g)
 		if (pids[i] > 0)
 			waitpid(pids[i], NULL, 0);
 	g->pid = 0;
+	check_log(g);
 }
 
 /* The consumer. */

@@ -21,7 +21,8 @@ struct group_test;
 struct group_test *group_new(struct loop *l, const char *const *settings);
 /* For the processes of the group, from its next start on. */
 void group_set_environment(struct group_test *g, const char *name, const char *value);
-/* Stops it if it runs, and ends the test with a failure if it does not end with status 0. */
+/* Stops it if it runs. Whenever the group has ended, the test fails if it did not end with status 0
+ * when it was asked to, or if a sanitizer spoke in its log. */
 void group_free(struct group_test *g);
 /* Returns when every stage says that it is ready. */
 void group_start(struct group_test *g);

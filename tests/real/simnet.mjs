@@ -83,7 +83,7 @@ function sum(objects) {
 function verifyExport(file) {
   const of = os.availableParallelism()
   return Promise.all(Array.from({ length: of }, (_, mine) => new Promise((resolve, reject) => {
-    const worker = new Worker(fileURLToPath(import.meta.url), { workerData: { file, mine, of, quota: Math.ceil(QUOTA / of) } })
+    const worker = new Worker(fileURLToPath(import.meta.url), { workerData: { file, mine, of, quota: Math.ceil(1.3 * QUOTA / of) } })
     worker.on('message', resolve)
     worker.on('error', reject)
   })))

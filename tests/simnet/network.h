@@ -35,7 +35,7 @@ enum misbehaviour {
 	SILENT,                /* accepts, and never says a byte */
 	REFUSE,                /* 503 for everything */
 	VANISH, /* cuts what is connected, and resets new connections at once, until BEHAVE */
-	SLOW,   /* sends a byte at a time, a millisecond apart */
+	SLOW,   /* sends a byte each millisecond */
 };
 
 struct network *network_new(struct loop *l, struct world *w);

@@ -13,6 +13,7 @@
 #define PONGS_MAX     KIB(64)             /* of pongs that are not taken: the client is cut */
 #define CONTROL_MAX   125                 /* bytes in a control frame [RFC 6455, section 5.5] */
 #define SLOW_USEC     USEC_PER_MSEC       /* between two bytes of a slow host */
+#define SLOW_BURST    8                   /* bytes that are made up for when the loop was late */
 #define LINGER_USEC   (10 * USEC_PER_SEC) /* for a peer to end after us */
 #define FRAME_CONTROL 0x08
 #define FRAME_CLOSE   0x08
@@ -57,9 +58,10 @@ struct peer {
 	size_t place; /* in the backlog: what is sent next */
 	struct insert *inserts, **inserts_end;
 	uint64_t insert_bytes;
-	size_t pong_bytes; /* in out */
-	uint64_t counted;  /* of it in the room's pending_bytes */
-	uint64_t skipping; /* bytes of a client's message that are yet to come */
+	size_t pong_bytes;   /* in out */
+	uint64_t paced_usec; /* up to which a slow host has said its bytes; 0: it says nothing */
+	uint64_t counted;    /* of it in the room's pending_bytes */
+	uint64_t skipping;   /* bytes of a client's message that are yet to come */
 	TAILQ_ENTRY(peer) link_in_list;
 };
 
@@ -294,7 +296,19 @@ static bool write_gathered(struct peer *p, size_t *bytes)
 	return !p->blocked;
 }
 
-/* A byte, and a while later the next. */
+/* How many bytes a slow host says now. */
+static size_t count_due(struct peer *p)
+{
+	uint64_t now = loop_now_usec(p->room->loop), due;
+
+	if (p->paced_usec == 0)
+		p->paced_usec = now - SLOW_USEC;
+	due = (now - p->paced_usec) / SLOW_USEC;
+	p->paced_usec = due > SLOW_BURST ? now : p->paced_usec + due * SLOW_USEC;
+	return due > SLOW_BURST ? SLOW_BURST : (size_t)due;
+}
+
+/* As many bytes as are due, and a while later the next. */
 static void write_slowly(struct peer *p)
 {
 	struct position at = position_of(p);
@@ -307,10 +321,14 @@ static void write_slowly(struct peer *p)
 		append_message(&p->out, &m);
 		take_message(p);
 	}
+	if (p->out.len == 0) {
+		p->paced_usec = 0;
+		return;
+	}
 	/* What TLS could not write before has to be tried again whole. */
-	max = p->blocked ? SIZE_MAX : 1;
+	max = p->blocked ? SIZE_MAX : count_due(p);
 	p->blocked = false;
-	if (p->out.len && (write_out(p, max) || p->phase != PHASE_GONE))
+	if (write_out(p, max) || p->phase != PHASE_GONE)
 		loop_timer_set(p->room->loop, &p->timer, SLOW_USEC);
 }
 
@@ -358,10 +376,12 @@ static void flush(struct peer *p)
 {
 	if (p->held || (p->phase != PHASE_HTTP && p->phase != PHASE_STREAM))
 		return;
-	if (is_slow(p))
+	if (is_slow(p)) {
 		write_slowly(p);
-	else
+	} else {
+		p->paced_usec = 0;
 		write_all(p);
+	}
 	if (p->phase != PHASE_GONE && !has_more(p))
 		finish(p);
 }

@@ -116,9 +116,9 @@ static void open_relay(void)
 		bootstrap,
 		"ingest.backoff_min=20ms",
 		"ingest.backoff_max=2s",
-		"ingest.connect_timeout=2s",
+		"ingest.connect_timeout=8s",
 		"ingest.ping_interval=500ms",
-		"ingest.read_timeout=3s",
+		"ingest.read_timeout=8s",
 		"ingest.host_window=256K",
 		"resolve.ttl_failed=100ms",
 	};
