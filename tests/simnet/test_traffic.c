@@ -246,6 +246,7 @@ TEST(every_event_is_what_a_relay_accepts)
 
 	traffic_defaults(24000, &t);
 	t.changes = 700;
+	t.records = 100;
 	checks_init(&c, &s);
 	check_all(&c, write_traffic(&s, &t));
 	CHECK_INT(c.tally.events, 24000);
