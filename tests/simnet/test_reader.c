@@ -1,13 +1,11 @@
 #include "tests/simnet/reader.h"
 
 #include <arpa/inet.h>
-#include <inttypes.h>
 #include <stdlib.h>
-#include <sys/resource.h>
 
+#include "common/limits.h"
 #include "tests/lib/raw_server.h"
 #include "tests/lib/wait.h"
-#include "tests/simnet/network.h"
 #include "tests/test.h"
 
 /* A reader of a raw server, which says what it is told. */
@@ -303,139 +301,4 @@ TEST(a_paused_reader_takes_nothing_and_loses_nothing)
 	CHECK_SPAN(buf_span(&r.frames), buf_span(&expected));
 	buf_release(&expected);
 	close_rig(&r);
-}
-
-/* The two ends together: the network's frames, in turn from many hosts, to bare readers. It must
- * never be what limits a measurement. */
-
-#define REPLAY_EVENTS 20000
-#define REPLAY_HOSTS  20
-#define REPLAY_BYTES  4500
-#define REPLAY_TURN   200 /* events that are sent before the loop runs on */
-/* Of CPU for an event, both ends: one core does 20,000 a second. Sanitizers slow it down. */
-#ifdef __SANITIZE_ADDRESS__
-#define REPLAY_USEC_MAX 500
-#else
-#define REPLAY_USEC_MAX 50
-#endif
-
-struct replay {
-	struct loop *loop;
-	struct network *network;
-	struct stream_reader *readers[REPLAY_HOSTS];
-	size_t count, bytes;
-	size_t sent;
-};
-
-static void count_frame(void *arg, struct span frame)
-{
-	struct replay *p = arg;
-
-	p->count++;
-	p->bytes += frame.len;
-}
-
-static void count_end(void *arg)
-{
-	(void)arg;
-	test_fail(__FILE__, __LINE__, "a stream ended");
-}
-
-static bool all_came(void *arg)
-{
-	struct replay *p = arg;
-
-	return p->count >= REPLAY_EVENTS;
-}
-
-static uint64_t cpu_usec(void)
-{
-	struct rusage u;
-
-	getrusage(RUSAGE_SELF, &u);
-	return (uint64_t)(u.ru_utime.tv_sec + u.ru_stime.tv_sec) * USEC_PER_SEC +
-	       (uint64_t)(u.ru_utime.tv_usec + u.ru_stime.tv_usec);
-}
-
-static bool all_are_open(void *arg)
-{
-	struct replay *p = arg;
-	struct network_counts counts;
-
-	network_counts(p->network, &counts);
-	return counts.subscribed == REPLAY_HOSTS;
-}
-
-static void open_replay(struct replay *p, struct world *w)
-{
-	const struct reader_handler h = {count_frame, count_end, p};
-
-	p->network = network_new(p->loop, w);
-	for (uint32_t i = 0; i < REPLAY_HOSTS; i++) {
-		struct sockaddr_in address = {.sin_family = AF_INET,
-					      .sin_port = htons(world_settings(w)->port),
-					      .sin_addr = world_address(w, i)};
-
-		p->readers[i] = stream_reader_new(p->loop, (struct sockaddr *)&address, -1, &h);
-	}
-	wait_until(p->loop, all_are_open, p, "all streams");
-}
-
-/* A few events each turn of the loop, so that both ends go on together. */
-static void send_some(void *arg, struct loop_task *task)
-{
-	struct replay *p = arg;
-	static const uint8_t frame[REPLAY_BYTES];
-
-	for (unsigned i = 0; i < REPLAY_TURN && p->sent < REPLAY_EVENTS; i++, p->sent++) {
-		const struct corpus_record r = {
-			.type = CORPUS_EVENT,
-			.host = (uint32_t)p->sent % REPLAY_HOSTS,
-			.seq = p->sent / REPLAY_HOSTS + 1,
-			.frame = span_of(frame, sizeof(frame)),
-		};
-
-		network_send(p->network, &r);
-	}
-	if (p->sent < REPLAY_EVENTS)
-		loop_task_queue(p->loop, task);
-}
-
-struct sending {
-	struct loop_task task;
-	struct replay *replay;
-};
-
-static void on_turn(void *arg)
-{
-	struct sending *s = arg;
-
-	send_some(s->replay, &s->task);
-}
-
-TEST(network_and_reader_are_never_the_bottleneck)
-{
-	struct world_settings settings = {
-		.hosts = REPLAY_HOSTS, .accounts = 1, .port = free_port(), .plain = true};
-	struct world *w = world_new(&settings);
-	struct replay p = {.loop = loop_new()};
-	struct sending sending = {.replay = &p};
-	uint64_t usec;
-
-	open_replay(&p, w);
-	loop_task_init(&sending.task, on_turn, &sending);
-	usec = cpu_usec();
-	loop_task_queue(p.loop, &sending.task);
-	wait_until(p.loop, all_came, &p, "all events");
-	usec = cpu_usec() - usec;
-	CHECK_INT(p.count, REPLAY_EVENTS);
-	CHECK_INT(p.bytes, (size_t)REPLAY_EVENTS * REPLAY_BYTES);
-	printf("# %.1f us of CPU an event, both ends\n", (double)usec / REPLAY_EVENTS);
-	CHECK(usec < (uint64_t)REPLAY_USEC_MAX * REPLAY_EVENTS);
-	for (size_t i = 0; i < REPLAY_HOSTS; i++)
-		stream_reader_free(p.readers[i]);
-	loop_task_cancel(p.loop, &sending.task);
-	network_free(p.network);
-	world_free(w);
-	loop_free(p.loop);
 }
