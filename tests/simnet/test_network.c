@@ -829,10 +829,24 @@ static void say_in_vain(struct scene *s, struct visitor *v, uint64_t seq)
 	}
 }
 
+static void reset(struct visitor *v)
+{
+	const struct linger none = {.l_onoff = 1, .l_linger = 0};
+
+	CHECK_INT(setsockopt(v->fd, SOL_SOCKET, SO_LINGER, &none, sizeof(none)), 0);
+	visitor_close(v);
+}
+
+static bool three_subscribe(void *arg)
+{
+	return counts_of(arg).subscribers == 3;
+}
+
+/* An end waits as well, but for a reset. */
 TEST(a_host_may_read_nothing)
 {
 	struct scene s;
-	struct visitor before, gone, after;
+	struct visitor before, gone, cut, after;
 
 	open_scene(&s, false, 1, 10);
 	subscribe(&s, &before, 0, -1);
@@ -840,8 +854,11 @@ TEST(a_host_may_read_nothing)
 	say_in_vain(&s, &before, 1);
 	subscribe(&s, &gone, 0, 2);
 	visitor_close(&gone);
+	subscribe(&s, &cut, 0, 2);
 	subscribe(&s, &after, 0, 2);
-	CHECK_INT(counts_of(&s).subscribers, 3);
+	CHECK_INT(counts_of(&s).subscribers, 4);
+	reset(&cut);
+	wait_until(s.loop, three_subscribe, &s, "the reset is noticed");
 	say_in_vain(&s, &after, 3);
 	network_misbehave(s.network, 0, BEHAVE);
 	CHECK_INT(wait_frame(&s, &after).first_byte, 0x8a);
