@@ -299,8 +299,8 @@ static void register_metrics(struct stage *s)
 }
 
 /* How often this member of the group was started since the folder of the sockets was made, or since
- * `standpipe run` began: beside the control pipe, because it has to outlive the process. Every stage
- * can write to that folder, so that only a plain file of one name is taken for it. */
+ * `standpipe run` began: beside the control pipe, because it has to outlive the process. Every
+ * stage can write to that folder, so that only a plain file of one name is taken for it. */
 static void count_start(struct stage *s, const char *name)
 {
 	char path[PATH_MAX], text[24] = "";
