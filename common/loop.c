@@ -17,7 +17,8 @@ struct task_list {
 
 struct loop {
 	int epoll_fd;
-	uint64_t now_usec;
+	uint64_t now_usec; /* when this turn began */
+	bool in_turn;
 	struct epoll_event events[EVENTS_MAX]; /* data.ptr: the loop_io, NULL once it is removed */
 	int event_count;                       /* those of this turn; 0 outside dispatch */
 	struct loop_timer **timers;            /* binary heap, the earliest first */
@@ -49,7 +50,7 @@ uint64_t clock_usec(void)
 
 uint64_t loop_now_usec(const struct loop *l)
 {
-	return l->now_usec;
+	return l->in_turn ? l->now_usec : read_clock(CLOCK_MONOTONIC);
 }
 
 /* Descriptors. epoll refuses only what is our own mistake, or what running out of memory is. */
@@ -144,7 +145,7 @@ void loop_timer_set(struct loop *l, struct loop_timer *t, uint64_t after_usec)
 
 	/* Always after this turn, so that a timer that sets itself again lets everything else have
 	 * its turn. */
-	if (__builtin_add_overflow(l->now_usec, after_usec ? after_usec : 1, &t->at_usec))
+	if (__builtin_add_overflow(loop_now_usec(l), after_usec ? after_usec : 1, &t->at_usec))
 		t->at_usec = UINT64_MAX;
 	if (t->place) {
 		i = t->place - 1;
@@ -279,7 +280,6 @@ struct loop *loop_new(void)
 
 	l->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
 	assert(l->epoll_fd >= 0);
-	l->now_usec = read_clock(CLOCK_MONOTONIC);
 	empty_list(&l->queued);
 	empty_list(&l->running);
 	sigemptyset(&set);
@@ -332,9 +332,11 @@ static void turn(struct loop *l)
 	assert(n >= 0 || errno == EINTR);
 	l->event_count = n > 0 ? n : 0;
 	l->now_usec = read_clock(CLOCK_MONOTONIC);
+	l->in_turn = true;
 	dispatch_events(l);
 	fire_timers(l);
 	run_tasks(l);
+	l->in_turn = false;
 }
 
 int loop_run(struct loop *l)

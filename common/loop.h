@@ -69,7 +69,7 @@ void loop_on_stop(struct loop *l, void (*stop)(void *arg), void *arg);
 int loop_run(struct loop *l);
 void loop_quit(struct loop *l, int status);
 
-/* CLOCK_MONOTONIC as of this turn of the loop. */
+/* CLOCK_MONOTONIC as of this turn of the loop; outside of loop_run, asked anew. */
 uint64_t loop_now_usec(const struct loop *l);
 /* CLOCK_REALTIME, asked anew: microseconds since 1970. */
 uint64_t clock_usec(void);

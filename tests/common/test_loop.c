@@ -482,3 +482,14 @@ TEST(clocks)
 	CHECK(clock_usec() > 1700000000 * USEC_PER_SEC);
 	loop_free(l);
 }
+
+/* A caller that works for a minute before it runs the loop has not lost that minute. */
+TEST(the_time_goes_on_while_the_loop_does_not_run)
+{
+	struct loop *l = loop_new();
+	uint64_t before = loop_now_usec(l);
+
+	usleep(2000);
+	CHECK(loop_now_usec(l) >= before + 2000);
+	loop_free(l);
+}
