@@ -147,6 +147,9 @@ int crawler_add_all(struct crawler *c, const struct host *hosts, size_t count, s
 		assert(!crawler_find(c, span_str(records[i].host)));
 		registry_put(c->registry, &records[i]);
 	}
+	/* A number that was put is given, even if it is not written before the next attempt. */
+	if (!error)
+		c->next_number += fitting;
 	if (fitting > 0 && !error)
 		error = write_registry(c, true);
 	if (!error) {

@@ -11,8 +11,9 @@
  * After a failure in any step the log is good for event_log_close only. event_log_open takes it
  * back to the marker, whatever was written beyond it: that was never acknowledged or seen.
  *
- * Files before a gap (a file is missing, or its index does not reach the next one) are left alone
- * and not served. Whole files leave by age or by size of the log, the oldest first, and never the
+ * An index that does not reach the next file is made anew from the messages. Files before a gap (a
+ * file is missing, or has not the messages that it should) are left alone and not served. Whole
+ * files leave by age or by size of the log, the oldest first, and never the
  * one that is written to.
  */
 #pragma once

@@ -8,7 +8,7 @@
 #include "common/message.h"
 #include "store/file.h"
 
-#define CHUNK_RECORDS 1024 /* read or written at once: 48 KiB */
+#define CHUNK_RECORDS 1024 /* read or written at once: 52 KiB */
 
 /* Where the next record and its message belong. */
 struct place {

@@ -11,6 +11,12 @@
 #define ANSWER_USEC      (5 * USEC_PER_SEC)
 #define BACKOFF_MIN_USEC (1 * USEC_PER_SEC)
 #define BACKOFF_MAX_USEC (30 * USEC_PER_SEC)
+/* Of one event: because nothing is known, or it is too old; its host; its signature. What is asked
+ * more often is not answered as it was asked: the clocks differ. */
+#define ASKED_AT_ONCE    3
+/* Of its time, however old it is when it comes: what waited elsewhere (a stage was away, the disk
+ * was full), or seems to have because the clock was set, must have a chance to be answered. */
+#define WAIT_PART        10
 
 /* One allocation: this, the host's name, the frame. */
 struct waiting {
@@ -38,6 +44,7 @@ struct inquiry {
 	uint64_t host_id;
 	uint64_t newer_than_usec;
 	uint64_t pause_usec;
+	unsigned asked; /* since its first event is the first */
 	struct loop_timer timer;
 	size_t did_len;
 	uint8_t did[];
@@ -119,11 +126,11 @@ struct inquiry *inquiries_find(struct inquiries *s, struct span did, uint64_t ho
 /* What is left of the time of an event that was received then. */
 static uint64_t time_left(const struct inquiries *s, uint64_t received_usec)
 {
-	const uint64_t now = clock_usec();
+	const uint64_t now = clock_usec(), age = now > received_usec ? now - received_usec : 0;
+	const uint64_t left = age < s->wait_usec ? s->wait_usec - age : 0;
+	const uint64_t least = s->wait_usec / WAIT_PART;
 
-	if (now < received_usec)
-		return s->wait_usec;
-	return now - received_usec < s->wait_usec ? s->wait_usec - (now - received_usec) : 0;
+	return left > least ? left : least;
 }
 
 void inquiry_append(struct inquiry *q, const struct event *e)
@@ -195,6 +202,7 @@ static void inquiry_free(struct inquiry *q)
 bool inquiry_pop(struct inquiry *q)
 {
 	drop_first(q);
+	q->asked = 0;
 	if (!STAILQ_EMPTY(&q->events))
 		return true;
 	inquiry_free(q);
@@ -234,11 +242,21 @@ static bool try_to_ask(struct inquiry *q)
 	return is_sent;
 }
 
+static void pause_inquiry(struct inquiry *q)
+{
+	set_state_for(q, STATE_PAUSE, q->pause_usec);
+	q->pause_usec = 2 * q->pause_usec < BACKOFF_MAX_USEC ? 2 * q->pause_usec : BACKOFF_MAX_USEC;
+}
+
 void inquiry_ask(struct inquiry *q, uint64_t newer_than_usec)
 {
 	q->newer_than_usec = newer_than_usec;
-	q->pause_usec = BACKOFF_MIN_USEC;
-	try_to_ask(q);
+	if (q->asked++ < ASKED_AT_ONCE) {
+		q->pause_usec = BACKOFF_MIN_USEC;
+		try_to_ask(q);
+	} else {
+		pause_inquiry(q);
+	}
 }
 
 /* Gives back the events whose time is over. False if that was all of them. */
@@ -263,12 +281,6 @@ static void timer_fired(void *arg)
 
 	if (expire(q))
 		try_to_ask(q);
-}
-
-static void pause_inquiry(struct inquiry *q)
-{
-	set_state_for(q, STATE_PAUSE, q->pause_usec);
-	q->pause_usec = 2 * q->pause_usec < BACKOFF_MAX_USEC ? 2 * q->pause_usec : BACKOFF_MAX_USEC;
 }
 
 struct inquiry *inquiries_begin(struct inquiries *s, struct span did, const struct event *e)
@@ -339,9 +351,13 @@ static void pipe_writable(void *arg)
 	ask_all_in_line(arg);
 }
 
+/* What has to be newer than a time of the future was asked for before the clock was set back, and
+ * no answer will be that for as long: the event is judged again, with what is known now. */
 static bool is_answered(const struct inquiry *q, const struct identity *i)
 {
-	return q->state != STATE_READY && i->fetched_usec >= q->newer_than_usec;
+	if (q->state == STATE_READY)
+		return false;
+	return i->fetched_usec >= q->newer_than_usec || q->newer_than_usec > clock_usec();
 }
 
 /* Tells all inquiries about this DID. Those that want a newer answer go on waiting for it. */

@@ -1,6 +1,8 @@
 #include "ingest/crawler.h"
 
 #include <errno.h>
+#include <signal.h>
+#include <sys/resource.h>
 
 #include "tests/ingest/rig.h"
 #include "tests/lib/frame.h"
@@ -812,6 +814,48 @@ TEST(max_hosts)
 	CHECK_INT(host_parse(SPAN_LITERAL("b.test"), &host), 0);
 	CHECK_INT(crawler_add(&r.crawler, &host, &s), -ENOSPC);
 	CHECK_INT(r.crawler.host_count, 1);
+	finish(&r, &f);
+}
+
+static void limit_files(rlim_t bytes)
+{
+	struct rlimit limit;
+
+	signal(SIGXFSZ, SIG_IGN);
+	CHECK_INT(getrlimit(RLIMIT_FSIZE, &limit), 0);
+	limit.rlim_cur = bytes;
+	CHECK_INT(setrlimit(RLIMIT_FSIZE, &limit), 0);
+}
+
+static uint64_t number_of(struct rig *r, const char *name)
+{
+	struct subscription *s = crawler_find(&r->crawler, span_str(name));
+
+	CHECK(s != NULL);
+	return s ? s->record.number : 0;
+}
+
+/* What is not written at once is written later, with the number that it was given. */
+TEST(a_number_is_given_once_although_the_disk_is_full)
+{
+	struct rig r;
+	struct fake f;
+	struct subscription *s;
+	struct host first, second;
+
+	start(&r, &f);
+	rig_listen(&r);
+	rig_start(&r);
+	CHECK_INT(host_parse(SPAN_LITERAL("a.test"), &first), 0);
+	CHECK_INT(host_parse(SPAN_LITERAL("b.test"), &second), 0);
+	limit_files(10);
+	CHECK(crawler_add(&r.crawler, &first, &s) < 0);
+	limit_files(RLIM_INFINITY);
+	CHECK_INT(crawler_add(&r.crawler, &second, &s), 0);
+	CHECK(number_of(&r, "b.test") > number_of(&r, f.name));
+	rig_kill(&r);
+	rig_start(&r);
+	CHECK(number_of(&r, "a.test") != number_of(&r, "b.test"));
 	finish(&r, &f);
 }
 

@@ -504,16 +504,43 @@ TEST(files_before_a_gap_are_left_alone)
 	end(&f);
 }
 
-TEST(an_older_index_that_is_too_short_is_a_gap)
+/* Short after a power cut; missing; of records that are shorter than ours, or that fill as many
+ * bytes as some of ours. */
+TEST(an_older_index_is_made_anew)
+{
+	static const size_t bytes[] = {LOG_INDEX_RECORD_SIZE - 1, 0, 48, 13 * 48, 12 * 48};
+	struct fixture f;
+	struct head head;
+	char path[PATH_MAX];
+
+	for (size_t i = 0; i < ARRAY_SIZE(bytes); i++) {
+		make_three_files(&f);
+		path_of(&f, 2, LOG_FILE_INDEX, path);
+		CHECK_INT(unlink(path), 0);
+		if (bytes[i] > 0)
+			write_to(&f, 2, LOG_FILE_INDEX, 0, bytes[i]);
+		CHECK_INT(reopen(&f), 0);
+		event_log_head(f.log, &head);
+		CHECK_INT(head.first_seq, 1);
+		CHECK_INT(event_log_files(f.log), 3);
+		CHECK_INT(size_of(&f, 2, LOG_FILE_INDEX), LOG_INDEX_RECORD_SIZE);
+		check_events(&f, 1, 1, 4);
+		end(&f);
+	}
+}
+
+TEST(an_older_file_that_lacks_messages_is_a_gap)
 {
 	struct fixture f;
 	struct head head;
 
 	make_three_files(&f);
-	cut(&f, 2, LOG_FILE_INDEX, LOG_INDEX_RECORD_SIZE - 1);
+	cut(&f, 2, LOG_FILE_MESSAGES, size_of(&f, 2, LOG_FILE_MESSAGES) - 1);
+	cut(&f, 2, LOG_FILE_INDEX, 0);
 	CHECK_INT(reopen(&f), 0);
 	event_log_head(f.log, &head);
 	CHECK_INT(head.first_seq, 3);
+	CHECK(exists(&f, 2, LOG_FILE_MESSAGES));
 	end(&f);
 }
 

@@ -314,9 +314,9 @@ TEST(events_wait_for_a_time_only)
 
 	/* whether resolve says that it cannot, says nothing, or is not there */
 	for (unsigned how = 0; how < 3; how++) {
-		bench_open(&b, WAIT_LONG, how < 2);
+		bench_open(&b, 20 * USEC_PER_SEC, how < 2);
 		e = event(1, 10);
-		e.received_usec -= WAIT_LONG - 300 * USEC_PER_MSEC;
+		e.received_usec -= 19 * USEC_PER_SEC;
 		q = inquiries_begin(b.inquiries, span_str(A), &e);
 		inquiry_ask(q, 0);
 		e.ticket = 2;
@@ -336,6 +336,60 @@ TEST(events_wait_for_a_time_only)
 		CHECK_INT(inquiries_event_count(b.inquiries), 1);
 		bench_close(&b);
 	}
+}
+
+/* A stage was away, or the disk was full, or the clock was set ahead since it came. */
+TEST(an_event_that_comes_late_has_time_to_be_answered)
+{
+	struct event e = event(1, 10);
+	struct bench b;
+
+	bench_open(&b, WAIT_LONG, true);
+	e.received_usec -= 2 * WAIT_LONG;
+	inquiry_ask(inquiries_begin(b.inquiries, span_str(A), &e), 0);
+	CHECK(wait_asked(&b, 1));
+	answer(&b, A, IDENTITY_UNAVAILABLE, 1);
+	CHECK(wait_asked(&b, 2));
+	answer(&b, A, IDENTITY_NOT_FOUND, 1);
+	CHECK(wait_ready(&b, 1));
+	CHECK_INT(b.expired_count, 0);
+	bench_close(&b);
+}
+
+/* No answer is as new as that, and it would be asked for until its time is over. */
+TEST(the_clock_is_set_back_while_an_answer_is_awaited)
+{
+	struct bench b;
+
+	bench_open(&b, WAIT_LONG, true);
+	begin(&b, A, 1, 10, clock_usec() + 3600 * USEC_PER_SEC);
+	CHECK(wait_asked(&b, 1));
+	answer(&b, A, IDENTITY_NOT_FOUND, clock_usec());
+	CHECK(wait_ready(&b, 1));
+	CHECK_INT(b.asked_count, 1);
+	bench_close(&b);
+}
+
+/* resolve's clock is ahead, and what it says is not taken for news. */
+TEST(what_is_not_answered_as_it_was_asked_is_asked_less_often)
+{
+	struct inquiry *q;
+	struct bench b;
+	uint64_t since;
+
+	bench_open(&b, WAIT_LONG, true);
+	since = loop_now_usec(b.loop);
+	q = begin(&b, A, 1, 10, 0);
+	for (unsigned i = 1; i <= 5; i++) {
+		CHECK(wait_asked(&b, i));
+		answer(&b, A, IDENTITY_NOT_FOUND, clock_usec() + 3600 * USEC_PER_SEC);
+		CHECK(wait_ready(&b, i));
+		CHECK(inquiries_take_ready(b.inquiries) == q);
+		inquiry_ask(q, 1);
+	}
+	/* After a pause of 1 s and one of 2 s. */
+	CHECK(loop_now_usec(b.loop) - since >= 3 * USEC_PER_SEC);
+	bench_close(&b);
 }
 
 /* The clock was set back since it came. */
