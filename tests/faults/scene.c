@@ -40,8 +40,10 @@ static const char *const *make_settings(struct scene *s)
 	add_line(s, &count, "resolve.ttl_failed=200ms");
 	if (s->settings.data_folder)
 		add_line(s, &count, "group.data_dir=%s", s->settings.data_folder);
-	for (; *of_network && count < ARRAY_SIZE(s->line_list) - 1; of_network++)
+	for (; *of_network && count < ARRAY_SIZE(s->line_list) - 2; of_network++)
 		s->line_list[count++] = *of_network;
+	/* A list of hosts would bring back those that were lost. */
+	s->line_list[count++] = "ingest.bootstrap=";
 	s->line_list[count] = NULL;
 	return s->line_list;
 }

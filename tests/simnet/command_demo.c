@@ -1,16 +1,13 @@
-#include <arpa/inet.h>
 #include <inttypes.h>
 #include <stdio.h>
 
-#include "tests/lib/group.h"
 #include "tests/simnet/command.h"
 #include "tests/simnet/event_text.h"
 #include "tests/simnet/player.h"
-#include "tests/simnet/reader.h"
+#include "tests/simnet/relay.h"
 #include "tests/test.h"
 
-#define EVENTS       10000
-#define SETTINGS_MAX 16
+#define EVENTS 10000
 
 struct demo {
 	struct loop *loop;
@@ -82,27 +79,9 @@ static void open_network(struct demo *d)
 	d->network = network_new(d->loop, d->world);
 }
 
-static void open_relay(struct demo *d)
-{
-	const char *settings[SETTINGS_MAX] = {NULL}, *const * more;
-	char bootstrap[LIMIT_HOST + 64], name[LIMIT_HOST + 1];
-	size_t n = 0;
-
-	for (more = network_relay_settings(d->network, test_folder()); *more; more++)
-		settings[n++] = *more;
-	snprintf(bootstrap, sizeof(bootstrap), "ingest.bootstrap=https://%s",
-		 world_host_name(d->world, 0, name));
-	settings[n++] = bootstrap;
-	d->group = group_new(d->loop, settings);
-	group_start(d->group);
-}
-
 static void open_reader(struct demo *d)
 {
 	uint16_t port = group_port(d->group);
-	struct sockaddr_in address = {.sin_family = AF_INET,
-				      .sin_port = htons(port),
-				      .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
 	struct reader_handler handler = {show, lost, d};
 
 	printf("%" PRIu32 " simulated hosts and their directory are at port %u of 127.77.0.0/16; "
@@ -111,7 +90,7 @@ static void open_reader(struct demo *d)
 	       "ws://127.0.0.1:%u/xrpc/com.atproto.sync.subscribeRepos?cursor=0\n"
 	       "Every event that it has verified is a line here. Ctrl-C ends it all.\n\n",
 	       d->corpus.settings.hosts, world_settings(d->world)->port, port, port);
-	d->reader = stream_reader_new(d->loop, (struct sockaddr *)&address, 0, &handler);
+	d->reader = relay_read(d->loop, d->group, 0, &handler);
 }
 
 static int run(struct demo *d, uint64_t per_sec)
@@ -152,7 +131,8 @@ int command_demo(int argc, char **argv)
 	buf_init(&d.line, LIMIT_FRAME);
 	loop_on_stop(d.loop, stop, &d);
 	open_network(&d);
-	open_relay(&d);
+	d.group = relay_new(d.loop, d.network, NULL);
+	group_start(d.group);
 	if (!d.is_stopped && !test_has_failed())
 		status = run(&d, per_sec);
 	close_all(&d);

@@ -27,13 +27,9 @@ static void stop(void *arg)
 static void say_settings(struct service *s, const char *folder)
 {
 	const char *const *lines = network_relay_settings(s->network, folder);
-	bool is_plain = world_settings(s->world)->plain;
-	char name[LIMIT_HOST + 1];
 
 	for (; *lines; lines++)
 		printf("%s\n", *lines);
-	printf("ingest.bootstrap=%s://%s\n", is_plain ? "http" : "https",
-	       world_host_name(s->world, 0, name));
 	printf("ready\n");
 	fflush(stdout);
 }

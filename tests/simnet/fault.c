@@ -16,7 +16,9 @@
 #define CONTINUATION    0x00
 #define LAST_PART       0x80
 #define TEXT            0x81
+#define CLOSE           0x88
 #define RESERVED_BIT    0xc2
+#define GOING_AWAY      "\x03\xe9" /* 1001 */
 #define FRAGMENT        KIB(64)
 #define EMPTY_FRAGMENTS 1000
 #define PINGS           1000
@@ -186,6 +188,26 @@ static void do_large_sync(const struct fault *f, struct fault_scene *s)
 	repo_commit_release(&c);
 }
 
+/* #account. */
+
+static void send_account(struct fault_scene *s, bool active, const char *status)
+{
+	struct buf *frame = fault_scene_frame(s);
+
+	frame_put_account(frame, ++s->seq, s->repo.did, active, status);
+	fault_scene_send(s, CORPUS_ACCOUNT, s->account, s->seq, buf_span(frame), VERDICT_ACCEPTED);
+}
+
+/* A right commit of an account that the host has called inactive. */
+static void do_inactive(const struct fault *f, struct fault_scene *s)
+{
+	network_set_status(s->network, s->account, "deactivated");
+	send_account(s, false, "deactivated");
+	do_commit(f, s);
+	network_set_status(s->network, s->account, NULL);
+	send_account(s, true, NULL);
+}
+
 /* Whose account it is. */
 
 /* A commit that the neighbour's account has made, and that its own host keeps to itself. */
@@ -299,6 +321,12 @@ static void do_websocket_frame(const struct fault *f, struct fault_scene *s)
 
 	put_spoilt(f, s, ++s->seq, frame);
 	network_send_raw(s->network, s->host, (uint8_t)f->number, buf_span(frame));
+}
+
+static void do_close_frame(const struct fault *f, struct fault_scene *s)
+{
+	(void)f;
+	network_send_raw(s->network, s->host, CLOSE, SPAN_LITERAL(GOING_AWAY));
 }
 
 static void do_oversize(const struct fault *f, struct fault_scene *s)
@@ -417,18 +445,15 @@ static void do_slow_large(const struct fault *f, struct fault_scene *s)
 
 /* The table. */
 
-#define ACKNOWLEDGED "relay_events_acknowledged_total"
-#define DROPPED      "relay_frames_dropped_total"
-#define FAILED       "relay_connection_failures_total"
-#define RESETS       "relay_host_resets_total"
+#define RESETS "relay_host_resets_total"
 
 /* An event that validate or store refuses, on a connection that stays. */
 #define REFUSED(name_, verdict_)                                                                   \
-	.counter = ACKNOWLEDGED, .labels = "\"" name_ "\"", .count = 1, .verdict = (verdict_),     \
-	.end = CONNECTION_KEPT
+	.counter = COUNT_ACKNOWLEDGED, .labels = "\"" name_ "\"", .count = 1,                      \
+	.verdict = (verdict_), .end = CONNECTION_KEPT
 /* A frame that ingest itself drops; the connection ends of it or not. */
-#define DROPS(reason_) .counter = DROPPED, .labels = "\"" reason_ "\"", .count = 1, .drops = 1
-#define FAILS(reason_) .counter = FAILED, .labels = "\"" reason_ "\"", .count = 1
+#define DROPS(reason_) .counter = COUNT_DROPPED, .labels = "\"" reason_ "\"", .count = 1, .drops = 1
+#define FAILS(reason_) .counter = COUNT_FAILED, .labels = "\"" reason_ "\"", .count = 1
 #define ENDS           .end = CONNECTION_ENDED, .dials = 1
 /* So many attempts are to be seen, further and further apart. */
 #define KEEPS_AWAY(n)  .end = CONNECTION_REFUSED, .dials = (n)
@@ -595,6 +620,11 @@ const struct fault faults[] = {
 	{"sync_wrong_signature", "a #sync with one bit of its signature flipped", OBJECTS,
 	 REFUSED("bad_signature", VERDICT_BAD_SIGNATURE), .act = do_sync, .spoil = spoil_signature},
 
+	/* #account */
+	{"account_inactive", "a commit of an account that the host has called deactivated",
+	 "account: Hosting Status", REFUSED("account_inactive", VERDICT_ACCOUNT_INACTIVE),
+	 .act = do_inactive},
+
 	/* whose account it is */
 	{"wrong_host", "a right commit from a host that is not the account's", AUTHORITY,
 	 REFUSED("wrong_host", VERDICT_WRONG_HOST), .act = do_wrong_host},
@@ -617,6 +647,9 @@ const struct fault faults[] = {
 	{"identity_without_pds", "a commit of a DID whose document has no PDS",
 	 "DID: Representation", REFUSED("identity_unusable", VERDICT_IDENTITY_UNUSABLE),
 	 .act = do_newcomer, .number = WORLD_IDENTITY_NO_PDS},
+	{"identity_unavailable", "a commit of a DID of which the directory cannot tell",
+	 "DID: Resolution", REFUSED("identity_unavailable", VERDICT_IDENTITY_UNAVAILABLE),
+	 .act = do_newcomer, .number = WORLD_IDENTITY_UNKNOWN},
 	{"bad_did", "a DID that is none", "DID: Syntax", REFUSED("bad_did", VERDICT_BAD_DID),
 	 .act = do_commit, .edit = spoil_frame_did},
 	{"did_method", "a DID of a method that is not supported", "DID: Resolution",
@@ -676,12 +709,24 @@ const struct fault faults[] = {
 	 .act = do_raw, .edit = spoil_frame_endless_array},
 	{"cbor_tag", "a tag that is not 42", "data model: DRISL", DROPS("bad_cbor"), ENDS,
 	 .act = do_raw, .edit = spoil_frame_tag},
+	{"cbor_map_order", "a map with its keys out of order", "data model: DRISL",
+	 DROPS("bad_cbor"), ENDS, .act = do_raw, .edit = spoil_frame_unsorted},
+	{"cbor_same_key", "a map with one key twice", "data model: DRISL", DROPS("bad_cbor"), ENDS,
+	 .act = do_raw, .edit = spoil_frame_same_key},
+	{"cbor_number_key", "a map with a number for a key", "data model: DRISL", DROPS("bad_cbor"),
+	 ENDS, .act = do_raw, .edit = spoil_frame_number_key},
+	{"cbor_open_array", "an array that does not say its length", "data model: DRISL",
+	 DROPS("bad_cbor"), ENDS, .act = do_raw, .edit = spoil_frame_open_array},
+	{"cbor_text", "a text that is not UTF-8", "data model: DRISL", DROPS("bad_cbor"), ENDS,
+	 .act = do_raw, .edit = spoil_frame_text},
 	/* 1, then 1 and 2, then all of them are found; the fourth stream skips all. */
 	{"poison_frames", "three broken frames that come again with every stream", STREAM,
-	 .counter = DROPPED, .labels = "\"bad_cbor\"", .count = 1 + 2 + 3 + 3,
+	 .counter = COUNT_DROPPED, .labels = "\"bad_cbor\"", .count = 1 + 2 + 3 + 3,
 	 .drops = 1 + 2 + 3 + 3, .end = CONNECTION_ENDED, .dials = 3, .act = do_poison,
 	 .edit = spoil_frame_cut, .number = 3},
 	{"error_frame", "an error", STREAM, FAILS("stream_refused"), ENDS, .act = do_error_frame},
+	{"close_frame", "the host goes away, and says so", WEBSOCKET, FAILS("closed"), ENDS,
+	 .act = do_close_frame},
 	{"text_frame", "a text message", STREAM, DROPS("text_frame"), ENDS,
 	 .act = do_websocket_frame, .number = TEXT},
 	{"oversize", "a message of 5,000,001 bytes", "sync: Firehose", DROPS("oversize"), ENDS,
@@ -734,6 +779,14 @@ const struct fault faults[] = {
 	{"future_cursor", "every cursor is called a future one", "event stream: Sequence Numbers",
 	 .counter = RESETS, .labels = "", .count = 1, .end = CONNECTION_ENDED, .dials = 2,
 	 .act = do_manner, .number = FUTURE_CURSOR},
+	/* What comes again is passed over without a word; the end is the cut before it. */
+	{"ignored_cursor", "each stream begins with the host's first event",
+	 "event stream: Sequence Numbers", FAILS("lost"), ENDS, .act = do_manner,
+	 .number = IGNORE_CURSOR},
+	{"wrong_accept", "the handshake is answered as if it were another's", WEBSOCKET,
+	 FAILS("bad_handshake"), KEEPS_AWAY(5), .act = do_manner, .number = WRONG_ACCEPT},
+	{"no_stream", "404 for the stream", "event stream: Connection", FAILS("http_status"),
+	 KEEPS_AWAY(5), .act = do_manner, .number = NO_STREAM},
 	{"silent_server", "connections are taken, and nothing is ever said", "",
 	 FAILS("connect_timeout"), KEEPS_AWAY(2), .act = do_manner, .number = SILENT},
 	{"refusing", "503 for everything", "event stream: Connection", FAILS("rate_limited"),

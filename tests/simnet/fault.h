@@ -16,6 +16,11 @@
 #include "tests/lib/forge.h"
 #include "tests/simnet/fault_scene.h"
 
+/* What ingest counts, by reason. */
+#define COUNT_ACKNOWLEDGED "relay_events_acknowledged_total"
+#define COUNT_DROPPED      "relay_frames_dropped_total"
+#define COUNT_FAILED       "relay_connection_failures_total"
+
 enum fault_end {
 	CONNECTION_KEPT,    /* the stream goes on behind it */
 	CONNECTION_ENDED,   /* and the host is dialled again, after which the stream goes on */
@@ -28,7 +33,7 @@ enum fault_curve { ANY_CURVE, ON_K256, ON_P256 };
 struct fault {
 	const char *name; /* "wrong_signature" */
 	const char *what; /* one line for people */
-	const char *rule; /* the section of the specification */
+	const char *rule; /* the section of the specification; "": it says nothing of it */
 	/* What counts it, on the metrics page of ingest: the name, and what the line contains.
 	 * NULL: nothing does. */
 	const char *counter, *labels;

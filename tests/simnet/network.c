@@ -19,7 +19,7 @@
 #define LISTEN_BACKLOG 16384 /* the kernel takes its own maximum: all of a world may dial at once */
 #define ACCEPTS        32    /* in one turn: each may mean a handshake of TLS */
 #define ADDRESSES      65536 /* 127.77.x.y */
-#define SETTINGS       8
+#define SETTINGS       8     /* the NULL included */
 #define JSON_MAX       MIB(1)     /* a page of hosts has 120 KB */
 #define CLOSE_POLICY   "\x03\xf0" /* 1008 [RFC 6455, section 7.4.1] */
 #define SUBSCRIBE      "/xrpc/com.atproto.sync.subscribeRepos"
@@ -114,11 +114,24 @@ static void begin_stream(struct peer *p, const struct request *q, int64_t cursor
 	} else if (cursor >= 0 &&
 		   (h->manner == FUTURE_CURSOR || (uint64_t)cursor > backlog_seq(&h->backlog))) {
 		refuse_cursor(p, q);
+	} else if (h->manner == IGNORE_CURSOR) {
+		peer_subscribe(p, q, 0);
 	} else {
 		peer_subscribe(p, q,
 			       cursor < 0 ? h->backlog.count
 					  : backlog_find(&h->backlog, (uint64_t)cursor));
 	}
+}
+
+static void answer_another_key(struct peer *p)
+{
+	const struct request other = {.key = SPAN_LITERAL("dGhlIHNhbXBsZSBub25jZQ==")};
+	char header[128], key[REQUEST_ACCEPT_SIZE + 1];
+
+	request_accept_key(&other, key);
+	snprintf(header, sizeof(header),
+		 "Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: %s\r\n", key);
+	peer_answer(p, 101, header, SPAN_EMPTY, 0);
 }
 
 static void subscribe(struct network *n, struct peer *p, const struct request *q)
@@ -127,6 +140,10 @@ static void subscribe(struct network *n, struct peer *p, const struct request *q
 
 	if (peer_pds(p)->manner == REDIRECT)
 		redirect(n, p);
+	else if (peer_pds(p)->manner == NO_STREAM)
+		answer_error(p, n, 404, "NotFound");
+	else if (peer_pds(p)->manner == WRONG_ACCEPT)
+		answer_another_key(p);
 	else if (!q->has_upgrade || !q->has_version)
 		peer_answer(p, 426, "Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\n",
 			    SPAN_EMPTY, 0);
@@ -452,6 +469,8 @@ const char *const *network_relay_settings(struct network *n, const char *folder)
 	}
 	set(n, i++, "resolve.plc_url=%s://%s", n->authority ? "https" : "http",
 	    world_directory_name(n->world, name));
+	set(n, i++, "ingest.bootstrap=%s://%s", n->authority ? "https" : "http",
+	    world_host_name(n->world, 0, name));
 	set(n, i++, "ingest.backfill=true");
 	assert(i < SETTINGS);
 	return (const char *const *)n->settings;
@@ -539,6 +558,7 @@ void network_set_status(struct network *n, uint32_t account, const char *status)
 void network_counts(const struct network *n, struct network_counts *ret)
 {
 	*ret = (struct network_counts){
+		.hosts = n->host_count,
 		.subscribers = n->room.subscribers,
 		.subscribed = n->room.subscribed,
 		.connections = n->connections,

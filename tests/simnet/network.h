@@ -32,6 +32,9 @@ enum misbehaviour {
 	BAD_TLS,               /* a certificate of another name */
 	UNTRUSTED_TLS,         /* a certificate of another authority */
 	FUTURE_CURSOR,         /* answers any cursor with the FutureCursor error */
+	IGNORE_CURSOR,         /* begins each stream with the first of its events */
+	WRONG_ACCEPT,          /* answers the handshake as if the client had sent another key */
+	NO_STREAM,             /* 404 for the stream */
 	SILENT,                /* accepts, and never says a byte */
 	REFUSE,                /* 503 for everything */
 	VANISH, /* cuts what is connected, and resets new connections at once, until BEHAVE */
@@ -43,7 +46,8 @@ void network_free(struct network *n);
 
 /* What a relay has to be told to reach this network, as lines "section.key=value" in an array that
  * ends with NULL: network.hosts_file, network.ca_file, network.private_hosts or plain_hosts,
- * resolve.plc_url, ingest.backfill. The files are in the folder. Valid until network_free. */
+ * resolve.plc_url, ingest.bootstrap (the first host's list), ingest.backfill. The files are in the
+ * folder. Valid until network_free. */
 const char *const *network_relay_settings(struct network *n, const char *folder);
 
 /* To every subscriber, and into the host's backlog. The record's host and seq say where. A record
@@ -64,6 +68,7 @@ void network_reset(struct network *n, uint32_t host);
 void network_set_status(struct network *n, uint32_t account, const char *status);
 
 struct network_counts {
+	uint32_t hosts;         /* there are */
 	uint32_t subscribers;   /* WebSockets that are open now */
 	uint32_t subscribed;    /* hosts that have one at least */
 	uint64_t connections;   /* ever accepted */

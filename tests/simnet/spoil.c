@@ -411,6 +411,32 @@ void spoil_frame_tag(struct span frame, struct buf *out)
 	EDIT(frame, "xx", "\xc1\x01", out);
 }
 
+/* {"b": 1, "a": 1} */
+void spoil_frame_unsorted(struct span frame, struct buf *out)
+{
+	EDIT(frame, "xx", "\xa2\x61\x62\x01\x61\x61\x01", out);
+}
+
+void spoil_frame_same_key(struct span frame, struct buf *out)
+{
+	EDIT(frame, "xx", "\xa2\x61\x61\x01\x61\x61\x01", out);
+}
+
+void spoil_frame_number_key(struct span frame, struct buf *out)
+{
+	EDIT(frame, "xx", "\xa1\x01\x01", out);
+}
+
+void spoil_frame_open_array(struct span frame, struct buf *out)
+{
+	EDIT(frame, "xx", "\x9f\x01\xff", out);
+}
+
+void spoil_frame_text(struct span frame, struct buf *out)
+{
+	EDIT(frame, "xx", "\x61\xff", out);
+}
+
 static void change_header(struct span frame, const char *key, struct span value, struct buf *out)
 {
 	struct span body = edit_body(frame);

@@ -1112,6 +1112,8 @@ TEST(a_relay_is_told_how_to_reach_the_network)
 	CHECK_STR(setting(lines, "network.plain_hosts"), "*.sim.test");
 	CHECK(!setting(lines, "network.ca_file"));
 	CHECK_STR(setting(lines, "ingest.backfill"), "true");
+	CHECK(test_contains(span_str(setting(lines, "ingest.bootstrap")),
+			    "http://h00000.sim.test:"));
 	CHECK(test_contains(span_str(setting(lines, "resolve.plc_url")), "http://plc.sim.test:"));
 	test_read_file(setting(lines, "network.hosts_file"), &hosts);
 	CHECK(test_contains(buf_span(&hosts), " h00011.sim.test\n"));
