@@ -125,7 +125,7 @@ static void begin_stream(struct peer *p, const struct request *q, int64_t cursor
 
 static void answer_another_key(struct peer *p)
 {
-	const struct request other = {.key = SPAN_LITERAL("dGhlIHNhbXBsZSBub25jZQ==")};
+	const struct request other = {.key = SPAN_LITERAL("YSBzdHJhbmdlcidzIGtleQ==")};
 	char header[128], key[REQUEST_ACCEPT_SIZE + 1];
 
 	request_accept_key(&other, key);

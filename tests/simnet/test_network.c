@@ -13,6 +13,9 @@
 #define DESCRIBE   "/xrpc/com.atproto.server.describeServer"
 #define STATUS     "/xrpc/com.atproto.sync.getRepoStatus"
 
+/* To the key of all visitors [RFC 6455, section 1.3]. */
+#define RIGHT_ACCEPT "Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n"
+
 /* A world, its network, and what a client needs. */
 struct scene {
 	struct world_settings settings;
@@ -169,7 +172,7 @@ static void subscribe(struct scene *s, struct visitor *v, uint32_t host, int64_t
 	visitor_subscribe(v, world_host_name(s->world, host, name), cursor);
 	a = wait_answer(s, v);
 	CHECK_INT(a.status, 101);
-	CHECK(test_contains(a.head, "Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n"));
+	CHECK(test_contains(a.head, RIGHT_ACCEPT));
 }
 
 struct frame_wait {
@@ -985,6 +988,52 @@ TEST(a_host_may_call_any_cursor_a_future_one)
 	send_next(&s, 0, 20);
 	expect_event(&s, &v, 0, 2, 20);
 	visitor_close(&v);
+	close_scene(&s);
+}
+
+TEST(a_host_may_begin_every_stream_with_its_first_event)
+{
+	struct scene s;
+	struct visitor v;
+
+	open_scene(&s, true, 1, 10);
+	send_next(&s, 0, 20);
+	send_next(&s, 0, 20);
+	network_misbehave(s.network, 0, IGNORE_CURSOR);
+	subscribe(&s, &v, 0, 2);
+	expect_event(&s, &v, 0, 1, 20);
+	expect_event(&s, &v, 0, 2, 20);
+	visitor_close(&v);
+	close_scene(&s);
+}
+
+/* Asks for the stream, which is not opened; whether an answer of this status had the text. */
+static bool is_answered(struct scene *s, enum misbehaviour m, int status, const char *text)
+{
+	char name[LIMIT_HOST + 1];
+	struct visitor v;
+	struct answer a;
+	bool has_text;
+
+	network_misbehave(s->network, 0, m);
+	visit(s, &v, 0);
+	visitor_subscribe(&v, world_host_name(s->world, 0, name), -1);
+	a = wait_answer(s, &v);
+	has_text = test_contains(a.head, text);
+	CHECK_INT(a.status, status);
+	CHECK_INT(network_subscribers(s->network, 0), 0);
+	visitor_close(&v);
+	return has_text;
+}
+
+TEST(a_host_may_open_no_stream)
+{
+	struct scene s;
+
+	open_scene(&s, true, 1, 10);
+	CHECK(is_answered(&s, NO_STREAM, 404, "Server: simnet"));
+	CHECK(is_answered(&s, WRONG_ACCEPT, 101, "Sec-WebSocket-Accept: "));
+	CHECK(!is_answered(&s, WRONG_ACCEPT, 101, RIGHT_ACCEPT));
 	close_scene(&s);
 }
 
