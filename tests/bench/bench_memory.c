@@ -3,7 +3,7 @@
  * known, and as many keys in memory, as the network has active ones; events at its rate. Resident
  * memory, what is mapped from files (the programs, libraries that stages share, tables of
  * databases) included; the sum of the proportional sizes, which counts shared pages once, is told
- * beside it.
+ * beside it. And of its heap, how much it can account for.
  */
 #include "tests/bench/relay.h"
 #include "tests/simnet/traffic.h"
@@ -23,14 +23,33 @@
 static const char *const settings[] = {"validate.key_cache=" KEY_CACHE, "resolve.directory_rate=0",
 				       NULL};
 
+/* What no account explains is little: a tenth of the heap, or less than this. */
+#define UNACCOUNTED_MAX_MIB 4
+
 struct samples {
 	double stage[BENCH_STAGES][SAMPLES];
+	double heap[BENCH_STAGES][SAMPLES], unaccounted[BENCH_STAGES][SAMPLES];
 	double total[SAMPLES], pss[SAMPLES];
 };
 
 static double mib(uint64_t bytes)
 {
 	return (double)bytes / (double)MIB(1);
+}
+
+static void sample_heap(const struct bench_relay *r, size_t stage, size_t i, struct samples *s)
+{
+	struct buf text;
+
+	buf_init(&text, MIB(1));
+	group_metrics(r->group, bench_member_names[stage], &text);
+	s->heap[stage][i] = (double)group_metric_in(buf_span(&text), "relay_malloc_in_use_bytes",
+						    "") /
+			    (double)MIB(1);
+	s->unaccounted[stage][i] = (double)group_metric_in(buf_span(&text),
+							   "relay_unaccounted_bytes", "") /
+				   (double)MIB(1);
+	buf_release(&text);
 }
 
 static void sample(const struct bench_relay *r, size_t i, struct samples *s)
@@ -42,8 +61,11 @@ static void sample(const struct bench_relay *r, size_t i, struct samples *s)
 		s->stage[stage][i] = mib(m.rss);
 		s->total[i] += mib(m.rss);
 		s->pss[i] += mib(m.pss);
-		bench_say("%s: %.1f MiB resident, %.1f anonymous, %.1f proportional",
-			  bench_stage_names[stage], mib(m.rss), mib(m.anonymous), mib(m.pss));
+		sample_heap(r, stage, i, s);
+		bench_say("%s: %.1f MiB resident, %.1f anonymous, %.1f proportional; %.1f on the "
+			  "heap, %.2f of it unaccounted",
+			  bench_stage_names[stage], mib(m.rss), mib(m.anonymous), mib(m.pss),
+			  s->heap[stage][i], s->unaccounted[stage][i]);
 	}
 }
 
@@ -62,13 +84,33 @@ static void check_state(struct bench_relay *r)
 	CHECK(keys >= ACTIVE);
 }
 
-static void report(const struct samples *s)
+static void report_stage(const char *stage, const char *what, const double *samples)
 {
 	char name[64];
 
+	snprintf(name, sizeof(name), "memory.%s_%s", stage, what);
+	bench_figure(name, "MiB", samples, SAMPLES);
+}
+
+static void check_accounts(const char *stage, const double *heap, const double *unaccounted)
+{
+	for (size_t i = 0; i < SAMPLES; i++)
+		if (unaccounted[i] >= UNACCOUNTED_MAX_MIB && unaccounted[i] >= heap[i] / 10) {
+			test_fail(__FILE__, __LINE__, "%s: %.1f of %.1f MiB unaccounted", stage,
+				  unaccounted[i], heap[i]);
+			return;
+		}
+}
+
+static void report(const struct samples *s)
+{
 	for (size_t stage = 0; stage < BENCH_STAGES; stage++) {
-		snprintf(name, sizeof(name), "memory.%s_mib", bench_stage_names[stage]);
-		bench_figure(name, "MiB", s->stage[stage], SAMPLES);
+		const char *name = bench_stage_names[stage];
+
+		report_stage(name, "mib", s->stage[stage]);
+		report_stage(name, "heap_mib", s->heap[stage]);
+		report_stage(name, "unaccounted_mib", s->unaccounted[stage]);
+		check_accounts(name, s->heap[stage], s->unaccounted[stage]);
 	}
 	bench_figure("memory.total_mib", "MiB", s->total, SAMPLES);
 	bench_figure("memory.total_proportional_mib", "MiB", s->pss, SAMPLES);

@@ -15,8 +15,8 @@ static void play(void *arg);
 
 const char *const bench_stage_names[BENCH_STAGES] = {"ingest", "resolve", "validate", "store",
 						     "fanout"};
-static const char *const members[BENCH_STAGES] = {"ingest", "resolve", "validate-0", "store",
-						  "fanout-0"};
+const char *const bench_member_names[BENCH_STAGES] = {"ingest", "resolve", "validate-0", "store",
+						      "fanout-0"};
 
 /* The loop keeps signals for itself; a bench may be ended by one. */
 static void let_signals_end_us(void)
@@ -116,7 +116,7 @@ void bench_relay_start(struct bench_relay *r)
 	group_start(r->group);
 	address.sin_port = htons(group_port(r->group));
 	for (size_t i = 0; i < BENCH_STAGES; i++)
-		r->pids[i] = group_pid(r->group, members[i]);
+		r->pids[i] = group_pid(r->group, bench_member_names[i]);
 	r->reader = stream_reader_new(r->loop, (struct sockaddr *)&address, -1, &h);
 	wait_until(r->loop, is_reading, r, "the consumer is connected");
 }

@@ -18,8 +18,8 @@ enum bench_stage {
 	BENCH_STAGES,
 };
 
-/* "ingest", ... */
-extern const char *const bench_stage_names[BENCH_STAGES];
+/* "ingest", ..., and the members of the group: "validate-0", ... */
+extern const char *const bench_stage_names[BENCH_STAGES], *const bench_member_names[BENCH_STAGES];
 
 struct bench_relay {
 	struct loop *loop;
