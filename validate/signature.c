@@ -8,6 +8,8 @@
 #include <openssl/params.h>
 #include <secp256k1.h>
 
+#include "common/memory.h"
+
 #define SIGNATURE_SIZE 64
 #define HALF_SIZE      32 /* r or s */
 #define DER_MAX        (2 + 2 * (2 + HALF_SIZE + 1))
@@ -17,9 +19,6 @@
 /* 1,024 keys: the accounts on this curve that write within minutes of each other. */
 #define P256_SETS 256
 #define P256_WAYS 4
-
-/* Bytes that one parsed P-256 key and its context take in OpenSSL 3.0, as measured. */
-#define P256_KEY_BYTES 3000
 
 /* Floor of half the order of each group. */
 static const uint8_t k256_half[HALF_SIZE] = {
@@ -45,7 +44,6 @@ struct p256_set {
 
 struct signatures {
 	secp256k1_context *k256;
-	size_t p256_count;
 	struct p256_set p256[P256_SETS];
 };
 
@@ -109,11 +107,9 @@ static EVP_PKEY_CTX *p256_get(struct signatures *s, const uint8_t point[static P
 	}
 	key = &set->keys[set->next];
 	set->next = (set->next + 1) % P256_WAYS;
-	s->p256_count -= key->context != NULL;
 	EVP_PKEY_CTX_free(key->context);
 	memcpy(key->point, point, PUBLIC_KEY_SIZE);
 	key->context = p256_new(point);
-	s->p256_count += key->context != NULL;
 	return key->context;
 }
 
@@ -200,5 +196,5 @@ bool signatures_verify(struct signatures *s, const struct signature_key *key, st
 
 int64_t signatures_memory_bytes(const struct signatures *s)
 {
-	return (int64_t)(sizeof(*s) + s->p256_count * P256_KEY_BYTES);
+	return memory_block_bytes(s);
 }
