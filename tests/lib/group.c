@@ -447,6 +447,39 @@ int group_command(struct group_test *g, const char *command)
 	return WIFEXITED(e.status) ? WEXITSTATUS(e.status) : -1;
 }
 
+struct order {
+	FILE *pipe;
+	struct buf *said;
+};
+
+static bool has_said_all(void *arg)
+{
+	struct order *o = arg;
+	uint8_t block[4096];
+	ssize_t n;
+
+	while ((n = read(fileno(o->pipe), block, sizeof(block))) > 0)
+		buf_append(o->said, span_of(block, (size_t)n));
+	return n == 0 || errno != EAGAIN;
+}
+
+int group_order(struct group_test *g, const char *words, struct buf *ret)
+{
+	char command[2 * PATH_MAX];
+	struct order o = {NULL, ret};
+	int status;
+
+	buf_clear(ret);
+	snprintf(command, sizeof(command), "exec %s --set group.run_dir=%s/run %s 2>&1", g->program,
+		 g->log, words);
+	o.pipe = popen(command, "re");
+	if (!o.pipe || fcntl(fileno(o.pipe), F_SETFL, O_NONBLOCK) < 0)
+		abort();
+	wait_until(g->loop, has_said_all, &o, words);
+	status = pclose(o.pipe);
+	return WIFEXITED(status) ? WEXITSTATUS(status) : -1;
+}
+
 void group_stop(struct group_test *g)
 {
 	struct ending e = {g->pid, -1};

@@ -29,6 +29,9 @@ void group_start(struct group_test *g);
 void group_stop(struct group_test *g);
 /* Runs `standpipe COMMAND` with its settings, while it is stopped; the exit status. */
 int group_command(struct group_test *g, const char *command);
+/* Runs `standpipe WORDS` for it, while it runs; the exit status. ret: emptied, and filled with both
+ * outputs. */
+int group_order(struct group_test *g, const char *words, struct buf *ret);
 /* SIGKILL for one stage ("validate-0"); returns when it has a successor that answers. */
 void group_kill(struct group_test *g, const char *member);
 /* "ingest", "resolve", "store", "validate-0", ..., "fanout-0", ...; NULL after the last. */

@@ -1,31 +1,7 @@
 /* What the standpipe command shows of a running group, and what it tells it to do. */
-#include <stdlib.h>
-#include <sys/wait.h>
-#include <unistd.h>
-
 #include "common/heap.h"
 #include "tests/lib/group.h"
 #include "tests/test.h"
-
-/* The exit status of a command to the group; out gets both outputs. */
-static int order(struct group_test *g, const char *words, struct buf *out)
-{
-	char command[4096], block[4096];
-	FILE *f;
-	size_t n;
-	int status;
-
-	snprintf(command, sizeof(command), "%s/standpipe --set group.run_dir=%s/../run %s 2>&1",
-		 getenv("STANDPIPE_BUILD"), group_data_folder(g), words);
-	buf_clear(out);
-	f = popen(command, "re");
-	if (!f)
-		return -1;
-	while ((n = fread(block, 1, sizeof(block), f)) > 0)
-		buf_append(out, span_of(block, n));
-	status = pclose(f);
-	return WIFEXITED(status) ? WEXITSTATUS(status) : -1;
-}
 
 static void check_order(struct group_test *g, const char *words, int status, const char *says)
 {
@@ -33,7 +9,7 @@ static void check_order(struct group_test *g, const char *words, int status, con
 	int got;
 
 	buf_init(&out, MIB(1));
-	got = order(g, words, &out);
+	got = group_order(g, words, &out);
 	if (got != status || !test_contains(buf_span(&out), says))
 		test_fail(__FILE__, __LINE__, "%s: %d %.*s", words, got, (int)out.len,
 			  (const char *)out.ptr);
@@ -56,8 +32,6 @@ TEST(a_group_shows_its_memory)
 	struct loop *l = loop_new();
 	struct group_test *g;
 
-	if (!getenv("STANDPIPE_BUILD"))
-		SKIP("STANDPIPE_BUILD is not set");
 	g = group_new(l, (const char *const[]){NULL});
 	group_start(g);
 	for (size_t i = 0; i < ARRAY_SIZE(rows); i++)
@@ -77,8 +51,6 @@ TEST(a_setting_is_changed_while_its_stage_runs)
 	struct loop *l = loop_new();
 	struct group_test *g;
 
-	if (!getenv("STANDPIPE_BUILD"))
-		SKIP("STANDPIPE_BUILD is not set");
 	g = group_new(l, (const char *const[]){"resolve.concurrency=9", NULL});
 	group_start(g);
 	check_order(g, "settings", 0, "resolve.concurrency = 9\n");
@@ -103,8 +75,6 @@ TEST(a_heap_is_profiled_while_its_stage_runs)
 	struct loop *l = loop_new();
 	struct group_test *g;
 
-	if (!getenv("STANDPIPE_BUILD"))
-		SKIP("STANDPIPE_BUILD is not set");
 	g = group_new(l, (const char *const[]){NULL});
 	group_start(g);
 	if (can_profile()) {
@@ -129,8 +99,6 @@ TEST(a_process_above_its_bound_is_started_again)
 	struct group_test *g;
 	int64_t pid;
 
-	if (!getenv("STANDPIPE_BUILD"))
-		SKIP("STANDPIPE_BUILD is not set");
 	g = group_new(l, (const char *const[]){NULL});
 	group_start(g);
 	pid = group_metric(g, "resolve", "relay_process_pid", "");
