@@ -6,7 +6,7 @@
 #include "common/loop.h"
 #include "common/message.h"
 
-#define RECORD_VERSION 1
+#define RECORD_VERSION 2
 #define WRITE_BYTES    MIB(1) /* memtable; all hosts of the network take about 300 KiB */
 
 struct registry {
@@ -46,6 +46,10 @@ void registry_record_encode(struct buf *b, const struct registry_record *r)
 	buf_put_u64(b, r->cursor);
 	buf_put_u64(b, r->events);
 	buf_put_u64(b, r->resets);
+	buf_put_u64(b, r->rev_usec);
+	buf_put_u64(b, r->anew_first_seq);
+	buf_put_u64(b, r->anew_last_seq);
+	buf_put_u8(b, r->anew_count);
 	buf_put_u64(b, r->error_usec);
 	message_put_text(b, span_str(r->error));
 }
@@ -59,6 +63,8 @@ static int decode_numbers(struct reader *in, struct registry_record *r)
 	    reader_get_u32(in, &r->epoch) != 0 || reader_get_u64(in, &r->number) != 0 ||
 	    reader_get_u64(in, &r->created_usec) != 0 || reader_get_u64(in, &r->cursor) != 0 ||
 	    reader_get_u64(in, &r->events) != 0 || reader_get_u64(in, &r->resets) != 0 ||
+	    reader_get_u64(in, &r->rev_usec) != 0 || reader_get_u64(in, &r->anew_first_seq) != 0 ||
+	    reader_get_u64(in, &r->anew_last_seq) != 0 || reader_get_u8(in, &r->anew_count) != 0 ||
 	    reader_get_u64(in, &r->error_usec) != 0)
 		return -EBADMSG;
 	r->status = (enum host_status)status;

@@ -2,7 +2,7 @@
  * What is known of every host, on disk: DATA/ingest/hosts, a LevelDB database with one key a host.
  *
  *	key	host, as host.h formats it
- *	value	u8	version, 1
+ *	value	u8	version, 2
  *		u8	status, enum host_status
  *		u8	1: a cursor is known; 0: none
  *		u32	epoch
@@ -11,6 +11,10 @@
  *		u64	cursor: the low-water mark
  *		u64	events taken from it
  *		u64	how many times its numbers began anew
+ *		u64	the latest rev of an event whose number rose, microseconds since 1970
+ *		u64	of the row that seems to number anew: the lowest number; 0: there is none
+ *		u64	the last number
+ *		u8	the events in it that speak for that
  *		u64	time of the last error, microseconds since 1970; 0: there was none
  *		u16+	last error, text
  *
@@ -42,6 +46,10 @@ struct registry_record {
 	uint64_t cursor;
 	uint64_t events;
 	uint64_t resets;
+	uint64_t rev_usec; /* 0: none */
+	uint64_t anew_first_seq;
+	uint64_t anew_last_seq;
+	uint8_t anew_count;
 	uint64_t error_usec;
 	char error[REGISTRY_ERROR_MAX + 1];
 };

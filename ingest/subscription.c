@@ -38,20 +38,33 @@ static void log_frame(struct subscription *s, const char *what, const struct fra
 
 /* Frames. */
 
+static void end_row(struct registry_record *r)
+{
+	r->anew_first_seq = r->anew_last_seq = 0;
+	r->anew_count = 0;
+}
+
+/* Notes how new what comes with rising numbers is. */
+static void note_rev(struct subscription *s, uint64_t rev_usec)
+{
+	uint64_t latest = clock_usec() + SUBSCRIPTION_AHEAD_USEC;
+
+	if (rev_usec > latest)
+		rev_usec = latest;
+	if (rev_usec > s->record.rev_usec)
+		s->record.rev_usec = rev_usec;
+}
+
 /* Whether the number is above all that came before. */
 static bool is_rising(struct subscription *s, const struct frame *f)
 {
-	if (!s->mark.known || f->seq > s->mark.last_seq) {
-		s->replaying = false;
-		s->broken = s->broken_before = 0;
-		s->anew_count = 0;
-		return true;
-	}
-	if (!s->replaying) {
-		drop(s, DROP_SEQUENCE);
-		log_frame(s, "frame dropped: its number does not rise", f);
-	}
-	return false;
+	if (s->mark.known && f->seq <= s->mark.last_seq)
+		return false;
+	s->replaying = false;
+	s->broken = s->broken_before = 0;
+	end_row(&s->record);
+	note_rev(s, f->rev_usec);
+	return true;
 }
 
 /* The host's numbers begin anew. The epoch is on disk before there is an event of it. */
@@ -64,6 +77,7 @@ static int begin_epoch(struct subscription *s, bool has_cursor, uint64_t cursor)
 	r.has_cursor = has_cursor;
 	r.cursor = cursor;
 	r.resets++;
+	end_row(&r);
 	error = crawler_write(s->crawler, &r);
 	if (error) {
 		log_error("the new epoch cannot be written host=%s", s->record.host);
@@ -77,32 +91,46 @@ static int begin_epoch(struct subscription *s, bool has_cursor, uint64_t cursor)
 	return 0;
 }
 
-/* An event whose number does not rise: whether, with those before it, it proves that the host
- * numbers anew. */
-static bool is_numbered_anew(struct subscription *s, const struct frame *f)
+/* A frame whose number does not rise makes or continues a row, which begins with its lowest number:
+ * if the host numbers anew, no number of the row was taken. Whether it does. */
+static bool continue_row(struct subscription *s, const struct frame *f)
 {
-	if (f->rev_usec < s->risen_usec || f->rev_usec > clock_usec() + SUBSCRIPTION_CLOCK_USEC)
-		return false;
-	if (s->anew_count == 0 || f->seq <= s->anew_last_seq) {
-		s->anew_count = 0;
-		s->anew_first_seq = f->seq;
-	}
-	s->anew_last_seq = f->seq;
-	return ++s->anew_count >= SUBSCRIPTION_ANEW_EVENTS;
+	struct registry_record *r = &s->record;
+
+	if (f->seq <= r->anew_last_seq)
+		r->anew_count = 0;
+	if (r->anew_first_seq == 0 || f->seq < r->anew_first_seq)
+		r->anew_first_seq = f->seq;
+	r->anew_last_seq = f->seq;
+	if (f->rev_usec > r->rev_usec && f->rev_usec <= clock_usec() + SUBSCRIPTION_CLOCK_USEC &&
+	    r->anew_count < SUBSCRIPTION_ANEW_EVENTS)
+		r->anew_count++;
+	s->changed = true;
+	return r->anew_count == SUBSCRIPTION_ANEW_EVENTS;
 }
 
 /* What came of the row was dropped, so it is asked for again. */
 static int begin_anew(struct subscription *s)
 {
-	uint64_t last_seq = s->mark.last_seq;
+	uint64_t last_seq = s->mark.last_seq, first_seq = s->record.anew_first_seq;
 
-	if (begin_epoch(s, true, s->anew_first_seq - 1) == 0)
+	if (begin_epoch(s, true, first_seq - 1) == 0)
 		log_warning("the host's numbers went back for good: new epoch, read from the first "
 			    "of the new ones host=%s cursor=%" PRIu64 " first=%" PRIu64
 			    " epoch=%" PRIu32,
-			    s->record.host, last_seq, s->anew_first_seq, s->record.epoch);
+			    s->record.host, last_seq, first_seq, s->record.epoch);
 	s->end_reason = "its numbers began anew";
 	return -ECONNABORTED;
+}
+
+/* A frame whose number does not rise. */
+static int leave_out(struct subscription *s, const struct frame *f)
+{
+	if (!s->replaying) {
+		drop(s, DROP_SEQUENCE);
+		log_frame(s, "frame dropped: its number does not rise", f);
+	}
+	return continue_row(s, f) ? begin_anew(s) : 0;
 }
 
 /* Whether one host may have this much more on its way. One event always may be. */
@@ -139,7 +167,7 @@ static int take_event(struct subscription *s, const struct frame *f, struct span
 	struct window_entry *entry;
 
 	if (!is_rising(s, f))
-		return is_numbered_anew(s, f) ? begin_anew(s) : 0;
+		return leave_out(s, f);
 	if (!is_within_share(s, bytes.len)) {
 		set_held(s, true);
 		return -EAGAIN;
@@ -148,7 +176,6 @@ static int take_event(struct subscription *s, const struct frame *f, struct span
 	if (!entry)
 		return -EAGAIN;
 	mark_add(&s->mark, &entry->mark, f->seq);
-	s->risen_usec = e.received_usec;
 	s->outstanding_bytes += bytes.len;
 	s->record.events++;
 	return 0;
@@ -157,7 +184,7 @@ static int take_event(struct subscription *s, const struct frame *f, struct span
 static int skip_frame(struct subscription *s, const struct frame *f, enum drop_reason reason)
 {
 	if (f->seq && !is_rising(s, f))
-		return 0;
+		return leave_out(s, f);
 	drop(s, reason);
 	log_frame(s,
 		  reason == DROP_UNKNOWN_KIND ? "frame skipped: unknown kind"
@@ -263,7 +290,6 @@ static void on_opened(void *arg)
 	crawler_end_dial(s->crawler, s);
 	s->state = SUBSCRIPTION_READING;
 	s->opened_usec = loop_now_usec(s->crawler->loop);
-	s->risen_usec = clock_usec();
 	++*s->crawler->open_connections;
 	set_status(s, HOST_ACTIVE);
 	log_info("subscribed host=%s cursor=%s", s->record.host, s->sent_cursor ? "yes" : "no");
@@ -401,7 +427,6 @@ void subscription_dial(struct subscription *s)
 	s->opened_usec = 0;
 	s->replaying = s->sent_cursor;
 	s->broken_before = s->broken;
-	s->anew_count = 0;
 	s->end_reason = NULL;
 	s->connection = connection_new(&s->crawler->dialer, &s->host, target, &h);
 }

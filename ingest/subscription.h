@@ -21,9 +21,12 @@
  *
  * A host that calls our cursor a future one has lost its state and numbers anew: it gets a new
  * epoch, its cursor is forgotten, and it is read from its present position on. Some hosts do not
- * say so, and send low numbers: what tells these from old events sent again is that their commits
- * were made after the last number that rose had come. A few of them in a row, and the host gets a
- * new epoch too, and is asked again for what began with the first of the row.
+ * say so, and send low numbers. Whatever comes with numbers that are not above the last one taken is
+ * a row; it goes on over reconnections and restarts, and ends with a number that is above. What
+ * tells that the host numbers anew from old events sent again is that commits of the row, whose
+ * numbers rise among themselves, were made after all that were taken: by their revs, and so by the
+ * host's own clock, whatever ours says. A few of them, and the host gets a new epoch too, and is
+ * asked again for all of the row.
  *
  * Epochs rise: store takes what is of an earlier one than it has seen for a replay.
  */
@@ -38,11 +41,12 @@
 /* A dial that somebody asks for comes no sooner after the end of the last attempt. */
 #define SUBSCRIPTION_ASKED_USEC (10 * USEC_PER_SEC)
 
-/* So many such commits in a row, whose numbers rise among themselves, prove that the host numbers
- * anew. Fewer may be out of order, or sent twice. */
+/* So many such commits of a row prove that the host numbers anew. Fewer may be out of order. */
 #define SUBSCRIPTION_ANEW_EVENTS 3
-/* Whose clock is ahead of ours by more says nothing with its revs. */
+/* What is ahead of our clock by more proves nothing: validate refuses it. */
 #define SUBSCRIPTION_CLOCK_USEC  (5 * 60 * USEC_PER_SEC)
+/* One account with a rev of a far future does not take the proof from its host for longer. */
+#define SUBSCRIPTION_AHEAD_USEC  (24 * 3600 * USEC_PER_SEC)
 
 enum subscription_state {
 	SUBSCRIPTION_RESTING, /* `timer` says until when */
@@ -71,16 +75,11 @@ struct subscription {
 	bool replaying;               /* no number above the cursor has come on it yet */
 	uint64_t opened_usec;         /* when it was opened; 0: it was not */
 	uint64_t ended_usec;          /* when the last one ended; 0: there was none */
-	uint64_t risen_usec;     /* when, by the clock of revs, the last event came whose number
-					 rose, or the stream was opened */
-	unsigned anew_count;     /* events of a row that seems to number anew, */
-	uint64_t anew_first_seq; /* the first one's number, */
-	uint64_t anew_last_seq;  /* and the last one's */
-	unsigned broken;         /* frames found broken since the last number that was taken */
-	unsigned broken_before;  /* those of them that the present stream is expected to bring again
+	unsigned broken;              /* frames found broken since the last number that was taken */
+	unsigned broken_before; /* those of them that the present stream is expected to bring again
 				 */
-	const char *end_reason;  /* why we end it ourselves; NULL: we do not */
-	char error_frame[96];    /* end_reason may point here */
+	const char *end_reason; /* why we end it ourselves; NULL: we do not */
+	char error_frame[96];   /* end_reason may point here */
 	struct subscription *next_in_bucket;
 	TAILQ_ENTRY(subscription) queue_link;
 };

@@ -17,6 +17,10 @@ static struct registry_record example(const char *host, uint64_t number)
 		.cursor = ((uint64_t)1 << 53) - 1,
 		.events = 17,
 		.resets = 2,
+		.rev_usec = 1763769600000001,
+		.anew_first_seq = 7,
+		.anew_last_seq = 9,
+		.anew_count = 2,
 		.error_usec = 5,
 		.error = "TCP: Connection refused",
 	};
@@ -30,7 +34,9 @@ static bool is_same(const struct registry_record *a, const struct registry_recor
 	return strcmp(a->host, b->host) == 0 && a->status == b->status &&
 	       a->has_cursor == b->has_cursor && a->epoch == b->epoch && a->number == b->number &&
 	       a->created_usec == b->created_usec && a->cursor == b->cursor &&
-	       a->events == b->events && a->resets == b->resets && a->error_usec == b->error_usec &&
+	       a->events == b->events && a->resets == b->resets && a->rev_usec == b->rev_usec &&
+	       a->anew_first_seq == b->anew_first_seq && a->anew_last_seq == b->anew_last_seq &&
+	       a->anew_count == b->anew_count && a->error_usec == b->error_usec &&
 	       strcmp(a->error, b->error) == 0;
 }
 
@@ -73,9 +79,9 @@ TEST(refuses_what_it_did_not_write)
 	buf_put_u8(&b, 0);
 	CHECK_INT(registry_record_decode(buf_span(&b), &back), -EBADMSG);
 	b.len--;
-	b.ptr[0] = 2; /* version */
+	b.ptr[0] = 1; /* version */
 	CHECK_INT(registry_record_decode(buf_span(&b), &back), -EBADMSG);
-	b.ptr[0] = 1;
+	b.ptr[0] = 2;
 	b.ptr[1] = 0; /* status */
 	CHECK_INT(registry_record_decode(buf_span(&b), &back), -EBADMSG);
 	b.ptr[1] = 4;
