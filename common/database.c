@@ -1,8 +1,11 @@
 #include "common/database.h"
 
+#include <dirent.h>
 #include <errno.h>
+#include <limits.h>
 #include <stdlib.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include <leveldb/c.h>
 
@@ -47,6 +50,8 @@ static int translate(const char *text)
 
 	if (strstr(text, "already held by process"))
 		return -EAGAIN;
+	if (strncmp(text, "Corruption", strlen("Corruption")) == 0)
+		return -EUCLEAN;
 	for (size_t i = 0; i < ARRAY_SIZE(known); i++)
 		if (strstr(text, strerror(known[i])))
 			return -known[i];
@@ -87,6 +92,34 @@ static void set_options(struct database *d, size_t cache_bytes, size_t write_byt
 	leveldb_writeoptions_set_sync(d->writing_sync, 1);
 }
 
+static bool is_content(const char *name)
+{
+	const char *dot = strrchr(name, '.');
+
+	return dot && (strcmp(dot, ".ldb") == 0 || strcmp(dot, ".log") == 0);
+}
+
+/* LevelDB would make a new database in the folder of one whose CURRENT is gone, and remove the old
+ * one's files. */
+static int check_current(const char *path)
+{
+	char current[PATH_MAX];
+	struct dirent *e;
+	DIR *dir;
+	int r = 0;
+
+	snprintf(current, sizeof(current), "%s/CURRENT", path);
+	if (access(current, F_OK) == 0 || !(dir = opendir(path)))
+		return 0;
+	while (r == 0 && (e = readdir(dir)))
+		if (is_content(e->d_name))
+			r = -EUCLEAN;
+	closedir(dir);
+	if (r < 0)
+		snprintf(open_error, sizeof(open_error), "Corruption: %.400s is missing", current);
+	return r;
+}
+
 int database_open(const char *path, size_t cache_bytes, size_t write_bytes, struct database **ret)
 {
 	struct database *d;
@@ -98,6 +131,9 @@ int database_open(const char *path, size_t cache_bytes, size_t write_bytes, stru
 		snprintf(open_error, sizeof(open_error), "%s: %s", path, strerror(errno));
 		return translate(open_error);
 	}
+	error = check_current(path);
+	if (error)
+		return error;
 	d = xcalloc(1, sizeof(*d));
 	d->path = xstrdup(path);
 	set_options(d, cache_bytes, write_bytes);
@@ -212,6 +248,22 @@ static int open_anew(struct database *d)
 		leveldb_close(d->db);
 	d->db = leveldb_open(d->options, d->path, &text);
 	return take_error(text, d->error);
+}
+
+int database_clear(struct database *d)
+{
+	char *text = NULL;
+	int error;
+
+	if (d->db)
+		leveldb_close(d->db);
+	d->db = NULL;
+	leveldb_destroy_db(d->options, d->path, &text);
+	error = take_error(text, d->error);
+	if (!error)
+		error = open_anew(d);
+	d->failed = error != 0;
+	return error;
 }
 
 int database_set_cache(struct database *d, size_t cache_bytes)

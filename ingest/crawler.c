@@ -373,6 +373,13 @@ static void register_metrics(struct crawler *c, struct metrics *m, struct memory
 	memory_register(memory, "hosts_database", registry_memory_bytes, c->registry);
 }
 
+/* Nothing is repaired: a record of an earlier time has an epoch that store takes for a replay. */
+static void log_remedy(void)
+{
+	log_error("put a copy of it back, or move it away and start with ingest.backfill=true, "
+		  "which asks every host for all that it has");
+}
+
 static int open_registry(struct crawler *c)
 {
 	char path[PATH_MAX + 16];
@@ -385,6 +392,8 @@ static int open_registry(struct crawler *c)
 	if (error)
 		log_error("the hosts' database cannot be opened: %s: %s", path,
 			  registry_error(NULL));
+	if (error == -EUCLEAN)
+		log_remedy();
 	return error ? STAGE_EXIT_AGAIN : 0;
 }
 
@@ -504,6 +513,8 @@ static int load_hosts(struct crawler *c)
 
 	if (error) {
 		log_error("the hosts' database cannot be read: %s", registry_error(c->registry));
+		if (error != -EIO)
+			log_remedy();
 		return STAGE_EXIT_AGAIN;
 	}
 	if (c->host_count)

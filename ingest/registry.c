@@ -155,6 +155,11 @@ int registry_load(struct registry *r, int (*take)(void *arg, const struct regist
 				 (int)database_cursor_key(c).len,
 				 (const char *)database_cursor_key(c).ptr);
 	}
+	if (!error) {
+		error = database_cursor_error(c);
+		if (error)
+			snprintf(r->error, sizeof(r->error), "a part of it is damaged");
+	}
 	database_cursor_free(c);
 	return error;
 }

@@ -74,7 +74,7 @@ void registry_close(struct registry *r);
 const char *registry_error(const struct registry *r);
 int64_t registry_memory_bytes(void *r);
 /* Every record, in the order of names; stops at the first that take refuses. -EBADMSG: one that is
- * not readable, named by registry_error. */
+ * not readable, named by registry_error; -EUCLEAN, -EIO: not all of them can be read. */
 int registry_load(struct registry *r, int (*take)(void *arg, const struct registry_record *record),
 		  void *arg) MUST_CHECK;
 /* Into the next registry_write. */

@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <stdlib.h>
 
+#include "common/log.h"
 #include "common/loop.h"
 #include "common/syntax.h"
 
@@ -24,6 +25,16 @@ struct cache {
 	uint64_t ttl_found_usec;
 	uint64_t ttl_missing_usec;
 };
+
+/* It is only a cache: a part that is damaged is not worth more than what is asked for again. */
+static int begin_anew(struct cache *c)
+{
+	log_warning("the identity cache is damaged and begins anew: %s",
+		    database_error(c->database));
+	buf_clear(&c->hand);
+	c->count = 0;
+	return database_clear(c->database);
+}
 
 static bool is_entry(const struct database_cursor *cursor)
 {
@@ -57,11 +68,22 @@ static int read_count(struct cache *c)
 	return count_entries(c);
 }
 
+static int open_database(const char *path, size_t cache_bytes, struct database **ret)
+{
+	int r = database_open(path, cache_bytes, MEMTABLE_SIZE, ret);
+
+	if (r != -EUCLEAN)
+		return r;
+	log_warning("the identity cache is damaged and begins anew: %s", database_error(NULL));
+	r = database_destroy(path);
+	return r < 0 ? r : database_open(path, cache_bytes, MEMTABLE_SIZE, ret);
+}
+
 int cache_open(const char *path, const struct config *config, struct cache **ret)
 {
 	struct database *database;
 	struct cache *c;
-	int r = database_open(path, config_size(config, "resolve.cache"), MEMTABLE_SIZE, &database);
+	int r = open_database(path, config_size(config, "resolve.cache"), &database);
 
 	if (r < 0)
 		return r;
@@ -73,6 +95,8 @@ int cache_open(const char *path, const struct config *config, struct cache **ret
 	buf_init(&c->hand, sizeof(KEY_PREFIX) + LIMIT_DID);
 	c->block_bytes = config_size(config, "resolve.cache");
 	r = read_count(c);
+	if (r == -EUCLEAN)
+		r = begin_anew(c);
 	if (!r)
 		r = cache_configure(c, config);
 	if (r < 0) {
@@ -195,9 +219,20 @@ static struct span make_key(struct cache *c, struct span did)
 	return buf_span(&c->key);
 }
 
+/* The value is in c->value. */
+static int read_value(struct cache *c, struct span key)
+{
+	int r = database_get(c->database, key, &c->value);
+
+	if (r != -EUCLEAN)
+		return r;
+	r = begin_anew(c);
+	return r < 0 ? r : -ENOENT;
+}
+
 int cache_get(struct cache *c, struct span did, struct cache_entry *ret)
 {
-	int r = database_get(c->database, make_key(c, did), &c->value);
+	int r = read_value(c, make_key(c, did));
 
 	if (r < 0)
 		return r;
@@ -274,8 +309,8 @@ static void put_count(struct cache *c)
 int cache_put(struct cache *c, struct span did, const struct cache_entry *e)
 {
 	struct span key = make_key(c, did);
+	int error = read_value(c, key);
 	uint64_t before = c->count;
-	int error = database_get(c->database, key, &c->value);
 
 	/* Only a write opens a database anew that has failed, be it one of nothing. */
 	if (error && error != -ENOENT)
@@ -296,6 +331,8 @@ int cache_put(struct cache *c, struct span did, const struct cache_entry *e)
 		database_batch_free(c->batch);
 		c->batch = database_batch_new();
 		c->count = before;
+		if (error == -EUCLEAN)
+			(void)!begin_anew(c); /* what was to be written is asked for again */
 	}
 	return error;
 }

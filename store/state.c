@@ -22,13 +22,22 @@ struct state {
 	struct buf value; /* of the last read */
 };
 
+/* The marker and the accounts cannot be repaired one by one: what LevelDB still finds may be of an
+ * earlier time. */
+static void log_failure(const char *what, const struct database *d, int error)
+{
+	log_error("%s: %s", what, database_error(d));
+	if (error == -EUCLEAN)
+		log_error("the state is damaged: move it away, and run standpipe rebuild");
+}
+
 int state_open(const char *path, size_t cache_bytes, struct state **ret)
 {
 	struct database *database;
 	int r = database_open(path, cache_bytes, WRITE_BYTES, &database);
 
 	if (r < 0) {
-		log_error("cannot open the state: %s path=%s", database_error(NULL), path);
+		log_failure("cannot open the state", NULL, r);
 		return r;
 	}
 	struct state *s = xcalloc(1, sizeof(*s));
@@ -61,7 +70,7 @@ int state_destroy(const char *path)
 	return r;
 }
 
-/* ret borrows until the next read or change. -EIO is logged. */
+/* ret borrows until the next read or change. All but -ENOENT is logged. */
 static int get(struct state *s, struct span key, struct span *ret)
 {
 	int r;
@@ -71,7 +80,7 @@ static int get(struct state *s, struct span key, struct span *ret)
 	r = database_get(s->database, key, &s->value);
 	if (r < 0) {
 		if (r != -ENOENT)
-			log_error("cannot read the state: %s", database_error(s->database));
+			log_failure("cannot read the state", s->database, r);
 		return r;
 	}
 	*ret = buf_span(&s->value);
@@ -167,6 +176,8 @@ int state_count_accounts(struct state *s, uint64_t *ret)
 		if (r == 0)
 			total += count;
 	}
+	if (r == 0 && (r = database_cursor_error(c)) < 0)
+		log_failure("cannot read the state", s->database, r);
 	database_cursor_free(c);
 	if (r == 0)
 		*ret = total;
@@ -217,7 +228,7 @@ static int write_batch(struct state *s, bool sync)
 	int r = database_write(s->database, s->batch, sync);
 
 	if (r < 0) {
-		log_error("cannot write the state: %s", database_error(s->database));
+		log_failure("cannot write the state", s->database, r);
 		return r;
 	}
 	overlay_clear(s->overlay);

@@ -2,7 +2,6 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <dirent.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <sys/resource.h>
@@ -12,6 +11,7 @@
 
 #include "common/database.h"
 #include "common/leveldb_memory.h"
+#include "tests/lib/damage.h"
 
 static struct database *open_at(const char *path)
 {
@@ -292,39 +292,6 @@ TEST(what_is_written_after_a_failed_write_is_there_after_a_kill)
 	database_close(d);
 }
 
-/* Flips a bit in many places of a file. */
-static void corrupt_file(const char *path)
-{
-	int fd = open(path, O_RDWR | O_CLOEXEC);
-	struct stat st;
-	uint8_t byte;
-
-	CHECK_INT(fstat(fd, &st), 0);
-	for (off_t at = 1000; at < st.st_size / 2; at += 10000) {
-		CHECK_INT(pread(fd, &byte, 1, at), 1);
-		byte ^= 1;
-		CHECK_INT(pwrite(fd, &byte, 1, at), 1);
-	}
-	close(fd);
-}
-
-static void corrupt_tables(const char *path)
-{
-	DIR *dir = opendir(path);
-	struct dirent *e;
-	char name[512];
-
-	while ((e = readdir(dir))) {
-		size_t len = strlen(e->d_name);
-
-		if (len < 4 || strcmp(e->d_name + len - 4, ".ldb") != 0)
-			continue;
-		snprintf(name, sizeof(name), "%s/%s", path, e->d_name);
-		corrupt_file(name);
-	}
-	closedir(dir);
-}
-
 #define ENTRIES 40000 /* more than the memtable holds, so that they land in tables */
 
 /* A key, and a value that does not compress. */
@@ -368,15 +335,15 @@ TEST(corruption_is_seen)
 
 	fill(d);
 	database_close(d);
-	corrupt_tables(path);
+	damage_tables(path);
 	d = open_at(path);
 	buf_init(&out, 1000);
 	for (unsigned i = 0; i < ENTRIES; i++) {
 		struct span want = make_entry(i, key, value);
 		int error = database_get(d, span_str(key), &out);
 
-		failed += error == -EIO;
-		other += error != -EIO && !span_equal(buf_span(&out), want);
+		failed += error == -EUCLEAN;
+		other += error != -EUCLEAN && !span_equal(buf_span(&out), want);
 	}
 	buf_release(&out);
 	CHECK(failed > 0);
@@ -385,7 +352,58 @@ TEST(corruption_is_seen)
 	c = database_seek(d, SPAN_EMPTY);
 	while (database_cursor_is_valid(c))
 		database_cursor_next(c);
-	CHECK_INT(database_cursor_error(c), -EIO);
+	CHECK_INT(database_cursor_error(c), -EUCLEAN);
 	database_cursor_free(c);
+	database_close(d);
+}
+
+/* What is not whole is not opened, and nothing of it is lost by trying. A LOCK that is left over
+ * does not matter. */
+TEST(a_database_that_is_not_whole_is_refused)
+{
+	static const struct {
+		const char *file;
+		long bytes;
+	} cases[] = {{"CURRENT", 5}, {"CURRENT", -1}, {"MANIFEST", 5}, {"MANIFEST", -1}};
+	char path[128], file[512];
+	struct database *d;
+	FILE *lock;
+
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		d = open_at(fresh_path(path));
+		fill(d);
+		database_close(d);
+		damage_file(path, cases[i].file, cases[i].bytes);
+		d = NULL;
+		for (unsigned again = 0; again < 2; again++) {
+			CHECK_INT(database_open(path, MIB(1), MIB(1), &d), -EUCLEAN);
+			CHECK(strstr(database_error(NULL), "orruption") != NULL);
+		}
+		CHECK_INT(database_destroy(path), 0);
+		CHECK_INT(mkdir(path, 0700), 0);
+		snprintf(file, sizeof(file), "%s/LOCK", path);
+		lock = fopen(file, "we");
+		CHECK(lock && fputs("1", lock) > 0 && fclose(lock) == 0);
+		d = open_at(path);
+		check_value(d, "key-00000000", NULL);
+		database_close(d);
+	}
+}
+
+TEST(a_damaged_database_can_be_cleared)
+{
+	char path[128];
+	struct database *d = open_at(fresh_path(path));
+
+	fill(d);
+	database_close(d);
+	damage_tables(path);
+	d = open_at(path);
+	CHECK_INT(database_clear(d), 0);
+	check_value(d, "key-00000000", NULL);
+	put(d, "a", "1");
+	database_close(d);
+	d = open_at(path);
+	check_value(d, "a", "1");
 	database_close(d);
 }

@@ -4,6 +4,7 @@
 
 #include "common/database.h"
 #include "common/loop.h"
+#include "tests/lib/damage.h"
 #include "tests/test.h"
 
 static struct registry_record example(const char *host, uint64_t number)
@@ -149,4 +150,40 @@ TEST(names_a_record_that_is_not_readable)
 	CHECK_INT(registry_load(r, take, &loaded), -EBADMSG);
 	CHECK(strstr(registry_error(r), "bad.example") != NULL);
 	registry_close(r);
+}
+
+/* Hosts that cannot be read are not taken for hosts that are not there. */
+TEST(a_damaged_database_is_refused)
+{
+	static const struct {
+		const char *file; /* NULL: the tables */
+		long bytes;
+	} cases[] = {{"CURRENT", 3}, {"CURRENT", -1}, {"MANIFEST", 3}, {"MANIFEST", -1}, {NULL, 0}};
+	struct registry_record a = example("b.example", 1);
+
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		struct loaded loaded = {0};
+		struct registry *r;
+		char path[256];
+		int error;
+
+		snprintf(path, sizeof(path), "%s/hosts", test_folder());
+		CHECK_INT(registry_open(path, KIB(64), &r), 0);
+		registry_put(r, &a);
+		CHECK_INT(registry_write(r, true), 0);
+		registry_close(r);
+		CHECK_INT(registry_open(path, KIB(64), &r), 0);
+		registry_close(r);
+		if (cases[i].file)
+			damage_file(path, cases[i].file, cases[i].bytes);
+		else
+			damage_tables(path);
+		r = NULL;
+		error = registry_open(path, KIB(64), &r);
+		if (!error)
+			error = registry_load(r, take, &loaded);
+		CHECK_INT(error, -EUCLEAN);
+		CHECK(*registry_error(r) != '\0');
+		registry_close(r);
+	}
 }

@@ -6,7 +6,9 @@
 #include <stdlib.h>
 #include <sys/resource.h>
 
+#include "common/log.h"
 #include "common/loop.h"
+#include "tests/lib/damage.h"
 #include "tests/test.h"
 
 #define HOUR (3600 * (uint64_t)1000000)
@@ -324,4 +326,42 @@ TEST(a_damaged_entry_is_an_absent_one)
 	c = open_cache(path);
 	CHECK_INT(cache_get(c, did, &got), -ENOENT);
 	cache_close(c);
+}
+
+/* It is only a cache: it begins anew, whether the damage is seen at the start, by a read, or by a
+ * write. */
+TEST(a_damaged_cache_begins_anew)
+{
+	static const struct {
+		const char *file; /* NULL: the tables */
+		long bytes;
+		bool write;
+	} cases[] = {{"CURRENT", 3, false},  {"CURRENT", -1, false}, {"MANIFEST", 3, false},
+		     {"MANIFEST", -1, true}, {NULL, 0, false},       {NULL, 0, true}};
+	struct cache_entry e = make_entry(IDENTITY_FOUND, 42), got;
+
+	log_set_level(LOG_LEVEL_ERROR);
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		const char *path = test_folder();
+		struct cache *c = open_cache(path);
+
+		CHECK_INT(cache_put(c, did, &e), 0);
+		cache_close(c);
+		c = open_cache(path); /* what was written is in a table now */
+		cache_close(c);
+		if (cases[i].file)
+			damage_file(path, cases[i].file, cases[i].bytes);
+		else
+			damage_tables(path);
+		c = open_cache(path);
+		if (!cases[i].write)
+			CHECK_INT(cache_get(c, did, &got), -ENOENT);
+		CHECK_INT(cache_put(c, did, &e), 0);
+		CHECK_INT(cache_count(c), 1);
+		cache_close(c);
+		c = open_cache(path);
+		CHECK_INT(cache_get(c, did, &got), 0);
+		check_entry(&got, &e);
+		cache_close(c);
+	}
 }

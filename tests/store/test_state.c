@@ -3,6 +3,7 @@
 #include <errno.h>
 
 #include "common/database.h"
+#include "tests/lib/damage.h"
 #include "tests/lib/verified.h"
 #include "tests/test.h"
 
@@ -145,4 +146,39 @@ TEST(damaged_records_are_failures)
 	CHECK_INT(state_move_account(f.state, HOST, 0), -EIO);
 	CHECK_INT(state_count_accounts(f.state, &accounts), -EIO);
 	state_close(f.state);
+}
+
+/* Neither is a state with a part that cannot be read one where this part is not, nor is one whose
+ * files are not all there a new one. */
+TEST(a_damaged_state_is_refused)
+{
+	static const struct {
+		const char *file; /* NULL: the tables */
+		long bytes;
+	} cases[] = {{"CURRENT", 3}, {"CURRENT", -1}, {"MANIFEST", 3}, {"MANIFEST", -1}, {NULL, 0}};
+
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		uint64_t accounts;
+		struct fixture f;
+		struct account a;
+		struct marker m;
+
+		start(&f);
+		fill(&f);
+		state_close(f.state);
+		CHECK_INT(state_open(f.path, KIB(64), &f.state), 0);
+		state_close(f.state);
+		f.state = NULL;
+		if (cases[i].file) {
+			damage_file(f.path, cases[i].file, cases[i].bytes);
+			CHECK_INT(state_open(f.path, KIB(64), &f.state), -EUCLEAN);
+			continue;
+		}
+		damage_tables(f.path);
+		CHECK_INT(state_open(f.path, KIB(64), &f.state), 0);
+		CHECK_INT(state_get_marker(f.state, &m), -EUCLEAN);
+		CHECK_INT(state_get_account(f.state, SPAN_LITERAL(DID), &a), -EUCLEAN);
+		CHECK_INT(state_count_accounts(f.state, &accounts), -EUCLEAN);
+		state_close(f.state);
+	}
 }

@@ -1,0 +1,63 @@
+#include "tests/lib/damage.h"
+
+#include <dirent.h>
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "tests/test.h"
+
+#define STEP 500 /* bytes: LevelDB's blocks have 4 KiB */
+
+static void flip(const char *path)
+{
+	int fd = open(path, O_RDWR | O_CLOEXEC);
+	struct stat st;
+	uint8_t byte;
+
+	CHECK_INT(fstat(fd, &st), 0);
+	for (off_t at = 20; at < st.st_size / 2; at += STEP) {
+		CHECK_INT(pread(fd, &byte, 1, at), 1);
+		byte ^= 1;
+		CHECK_INT(pwrite(fd, &byte, 1, at), 1);
+	}
+	close(fd);
+}
+
+void damage_tables(const char *folder)
+{
+	DIR *dir = opendir(folder);
+	unsigned count = 0;
+	struct dirent *e;
+	char path[512];
+
+	while ((e = readdir(dir))) {
+		const char *dot = strrchr(e->d_name, '.');
+
+		if (!dot || strcmp(dot, ".ldb") != 0)
+			continue;
+		snprintf(path, sizeof(path), "%s/%s", folder, e->d_name);
+		flip(path);
+		count++;
+	}
+	closedir(dir);
+	CHECK(count > 0);
+}
+
+void damage_file(const char *folder, const char *start, long bytes)
+{
+	DIR *dir = opendir(folder);
+	unsigned count = 0;
+	struct dirent *e;
+	char path[512];
+
+	while ((e = readdir(dir))) {
+		if (strncmp(e->d_name, start, strlen(start)) != 0)
+			continue;
+		snprintf(path, sizeof(path), "%s/%s", folder, e->d_name);
+		CHECK_INT(bytes < 0 ? unlink(path) : truncate(path, bytes), 0);
+		count++;
+	}
+	closedir(dir);
+	CHECK_INT(count, 1);
+}
