@@ -40,6 +40,15 @@ void control_free(struct control *c)
 	munmap(c, sizeof(*c));
 }
 
+uint64_t control_effects(const struct control *c, enum control_effect e)
+{
+	uint64_t sum = 0;
+
+	for (size_t s = 0; s < CONTROL_STAGES; s++)
+		sum += c->stages[s].effects[e];
+	return sum;
+}
+
 const char *control_library(void)
 {
 	static char path[PATH_MAX];
@@ -58,9 +67,10 @@ const char *control_library(void)
 
 static uint64_t synced_bytes(const struct control *c, uint64_t inode)
 {
-	for (size_t i = 0; i < CONTROL_FILES_MAX; i++)
-		if (c->files[i].inode == inode)
-			return c->files[i].synced_bytes;
+	for (size_t s = 0; s < CONTROL_STAGES; s++)
+		for (size_t i = 0; i < CONTROL_FILES_MAX; i++)
+			if (c->stages[s].files[i].inode == inode)
+				return c->stages[s].files[i].synced_bytes;
 	return 0;
 }
 

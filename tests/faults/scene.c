@@ -9,6 +9,8 @@
 #include "tests/test.h"
 
 #define ACCOUNTS      400
+#define FIRST_SEQ     1000
+#define JOIN_USEC     (3 * USEC_PER_SEC) /* after the first events, and when it is asked again */
 /* Without one event more for so long, with nothing broken any more, what is missing is lost. */
 #define PATIENCE_USEC (90 * USEC_PER_SEC)
 
@@ -36,8 +38,10 @@ static const char *const *make_settings(struct scene *s)
 	add_line(s, &count, "ingest.window=%u", (unsigned)SCENE_WINDOW_BYTES);
 	add_line(s, &count, "ingest.host_window=512K");
 	add_line(s, &count, "store.file_size=8M");
-	add_line(s, &count, "store.first_seq=1000");
+	add_line(s, &count, "store.first_seq=%u", FIRST_SEQ);
 	add_line(s, &count, "resolve.ttl_failed=200ms");
+	if (s->settings.forgets)
+		add_line(s, &count, "resolve.ttl_found=3s");
 	if (s->settings.data_folder)
 		add_line(s, &count, "group.data_dir=%s", s->settings.data_folder);
 	for (; *of_network && count < ARRAY_SIZE(s->line_list) - 2; of_network++)
@@ -80,6 +84,7 @@ static void open_group(struct scene *s)
 	char path[PATH_MAX];
 
 	s->group = group_new(s->loop, make_settings(s));
+	group_expect_failures(s->group);
 	s->control = control_new(test_folder(),
 				 s->settings.data_folder ? s->settings.data_folder
 							 : group_data_folder(s->group),
@@ -101,15 +106,49 @@ static bool has_hosts(void *arg)
 	return true;
 }
 
+const char *scene_client_name(enum scene_client c)
+{
+	static const char *const names[SCENE_CLIENTS] = {
+		[SCENE_STAYS] = "stays",     [SCENE_LEAVES] = "leaves",
+		[SCENE_PAUSES] = "pauses",   [SCENE_LIVE] = "live",
+		[SCENE_REPLAYS] = "replays", [SCENE_FROM_CURSOR] = "from_cursor",
+	};
+
+	return names[c];
+}
+
+/* With a cursor, the first number too is known. */
+static void open_client(struct scene *s, enum scene_client which, int64_t cursor)
+{
+	struct client *c = &s->clients[which];
+
+	client_open(c, s->loop, group_port(s->group), cursor, s->judge, scene_client_name(which));
+	if (cursor >= 0)
+		judge_reader_resume(c->judged, cursor > 0 ? (uint64_t)cursor : FIRST_SEQ - 1);
+}
+
+static void join(void *arg)
+{
+	struct scene *s = arg;
+	uint64_t last = client_last_seq(&s->clients[SCENE_STAYS]);
+
+	if (last == 0) {
+		loop_timer_set(s->loop, &s->join, JOIN_USEC);
+		return;
+	}
+	open_client(s, SCENE_LIVE, -1);
+	open_client(s, SCENE_FROM_CURSOR, (int64_t)(FIRST_SEQ + (last - FIRST_SEQ) / 2));
+}
+
 static void open_clients(struct scene *s)
 {
-	uint16_t port = group_port(s->group);
-
-	client_open(&s->clients[SCENE_STAYS], s->loop, port, 0, s->judge, "stays");
-	client_open(&s->clients[SCENE_LEAVES], s->loop, port, 0, s->judge, "leaves");
-	client_open(&s->clients[SCENE_PAUSES], s->loop, port, 0, s->judge, "pauses");
+	open_client(s, SCENE_STAYS, 0);
+	open_client(s, SCENE_LEAVES, 0);
+	open_client(s, SCENE_PAUSES, 0);
 	client_leaves(&s->clients[SCENE_LEAVES], 700 * USEC_PER_MSEC);
 	client_pauses(&s->clients[SCENE_PAUSES], 1300 * USEC_PER_MSEC);
+	loop_timer_init(&s->join, join, s);
+	loop_timer_set(s->loop, &s->join, JOIN_USEC);
 }
 
 static void ask_for_hosts(struct scene *s)
@@ -145,6 +184,7 @@ void scene_open(struct scene *s, const struct scene_settings *settings)
 
 void scene_close(struct scene *s)
 {
+	loop_timer_cancel(s->loop, &s->join);
 	for (size_t i = 0; i < SCENE_CLIENTS; i++)
 		if (s->clients[i].loop)
 			client_close(&s->clients[i]);
@@ -160,18 +200,90 @@ void scene_close(struct scene *s)
 
 /* What happens in it. */
 
+/* Of a member: "validate-1" is one of validate's. */
+static unsigned *signals_of(struct scene *s, const char *member)
+{
+	static const char *const stages[CONTROL_STAGES] = {
+		[CONTROL_INGEST] = "ingest",     [CONTROL_RESOLVE] = "resolve",
+		[CONTROL_VALIDATE] = "validate", [CONTROL_STORE] = "store",
+		[CONTROL_FANOUT] = "fanout",
+	};
+	size_t i = 0;
+
+	while (strncmp(member, stages[i], strlen(stages[i])) != 0)
+		i++;
+	return s->signals[i];
+}
+
+static void count_signal(struct scene *s, const char *member, int number)
+{
+	if (number == SIGKILL)
+		signals_of(s, member)[SCENE_KILL]++;
+	else if (number == SIGTERM)
+		signals_of(s, member)[SCENE_TERM]++;
+	else if (number == SIGSTOP)
+		signals_of(s, member)[SCENE_STOP]++;
+}
+
 unsigned scene_signal(struct scene *s, unsigned members, int number)
 {
 	unsigned count = 0;
 	const char *name;
 
 	for (unsigned i = 0; (name = group_member_name(s->group, i)); i++) {
-		pid_t pid = members >> i & 1 ? group_pid(s->group, name) : 0;
-
-		if (pid > 0 && kill(pid, number) == 0)
-			count++;
+		if (!(members >> i & 1) || !group_signal(s->group, name, number))
+			continue;
+		count_signal(s, name, number);
+		count++;
 	}
 	return count;
+}
+
+/* As the system shows it: "PID (NAME) T ...". */
+static bool is_stopped(pid_t pid)
+{
+	char path[64], state = '?';
+	FILE *f;
+
+	snprintf(path, sizeof(path), "/proc/%d/stat", (int)pid);
+	f = pid > 0 ? fopen(path, "re") : NULL;
+	if (!f)
+		return false;
+	if (fscanf(f, "%*d (%*[^)]) %c", &state) != 1)
+		state = '?';
+	fclose(f);
+	return state == 'T';
+}
+
+unsigned scene_stopped(struct scene *s, unsigned members)
+{
+	unsigned count = 0;
+	const char *name;
+
+	for (unsigned i = 0; (name = group_member_name(s->group, i)); i++)
+		count += members >> i & 1 && is_stopped(group_pid(s->group, name));
+	return count;
+}
+
+unsigned scene_crash(struct scene *s)
+{
+	unsigned count = 0;
+	const char *name;
+
+	for (unsigned i = 0; (name = group_member_name(s->group, i)); i++) {
+		if (group_pid(s->group, name) <= 0)
+			continue;
+		count_signal(s, name, SIGKILL);
+		count++;
+	}
+	group_crash(s->group);
+	return count;
+}
+
+void scene_tear(struct scene *s, uint64_t bytes)
+{
+	group_expect_kill(s->group, "store");
+	s->control->stages[CONTROL_STORE].torn_bytes = bytes;
 }
 
 void scene_heal(struct scene *s)
@@ -224,17 +336,26 @@ bool scene_is_done(const struct scene *s)
 	return player_is_done(s->player) && judge_is_complete(s->judge);
 }
 
+/* A live one that joined when all was over has nothing to get. */
+static bool has_caught_up(const struct scene *s, enum scene_client which, uint64_t last)
+{
+	const struct client *c = &s->clients[which];
+
+	return !c->loop || client_last_seq(c) == last ||
+	       (which == SCENE_LIVE && client_last_seq(c) == 0);
+}
+
 static bool have_caught_up(const struct scene *s)
 {
-	uint64_t most = 0, least = UINT64_MAX;
+	uint64_t last = 0;
 
-	for (size_t i = 0; i < SCENE_CLIENTS; i++) {
-		uint64_t last = s->clients[i].loop ? client_last_seq(&s->clients[i]) : most;
-
-		most = last > most ? last : most;
-		least = last < least ? last : least;
-	}
-	return most == least;
+	for (size_t i = 0; i < SCENE_CLIENTS; i++)
+		if (s->clients[i].loop && client_last_seq(&s->clients[i]) > last)
+			last = client_last_seq(&s->clients[i]);
+	for (enum scene_client i = 0; i < SCENE_CLIENTS; i++)
+		if (!has_caught_up(s, i, last))
+			return false;
+	return true;
 }
 
 bool scene_wait(struct scene *s, bool (*condition)(const struct scene *s))
@@ -259,12 +380,13 @@ bool scene_finish(struct scene *s, uint64_t *ret_usec)
 	bool ok;
 
 	scene_heal(s);
+	loop_timer_cancel(s->loop, &s->join);
 	for (size_t i = 0; i < SCENE_REPLAYS; i++)
-		client_behaves(&s->clients[i]);
+		if (s->clients[i].loop)
+			client_behaves(&s->clients[i]);
 	ok = scene_wait(s, scene_is_done);
 	*ret_usec = loop_now_usec(s->loop) - begin;
-	client_open(&s->clients[SCENE_REPLAYS], s->loop, group_port(s->group), 0, s->judge,
-		    "replays");
+	open_client(s, SCENE_REPLAYS, 0);
 	if (!scene_wait(s, have_caught_up)) {
 		printf("# not all consumers have come to the end\n");
 		ok = false;

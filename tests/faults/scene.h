@@ -7,8 +7,9 @@
  * into its processes, and does nothing until it is told to (control.h).
  *
  * The consumers: one that stays from the first event on and only comes back when it is cut off; one
- * that leaves and comes back all the time; one that does not read for long times; and, at the end,
- * one that reads everything again from the beginning.
+ * that leaves and comes back all the time; one that does not read for long times; two that join
+ * when events flow, one live and one from half way back; and, at the end, one that reads
+ * everything again from the beginning.
  */
 #pragma once
 
@@ -29,10 +30,22 @@ struct scene_settings {
 	unsigned replicas;
 	uint32_t accounts;       /* 0: 400 */
 	bool commits_only;       /* and each account's first before any account's second */
+	bool forgets;            /* identities: they are asked for again after seconds */
 	const char *data_folder; /* NULL: the group's own */
 };
 
-enum { SCENE_STAYS, SCENE_LEAVES, SCENE_PAUSES, SCENE_REPLAYS, SCENE_CLIENTS };
+enum scene_client {
+	SCENE_STAYS,
+	SCENE_LEAVES,
+	SCENE_PAUSES,
+	SCENE_LIVE,
+	SCENE_FROM_CURSOR,
+	SCENE_REPLAYS,
+	SCENE_CLIENTS
+};
+
+/* Those that are counted. */
+enum scene_signal { SCENE_KILL, SCENE_TERM, SCENE_STOP, SCENE_SIGNALS };
 
 struct scene {
 	struct scene_settings settings;
@@ -47,14 +60,25 @@ struct scene {
 	char lines[SCENE_SETTINGS_MAX][160]; /* of the group's settings */
 	const char *line_list[2 * SCENE_SETTINGS_MAX];
 	struct client clients[SCENE_CLIENTS];
+	struct loop_timer join;
+	/* That reached a process, of each stage; and the kills of a write that was torn. */
+	unsigned signals[CONTROL_STAGES][SCENE_SIGNALS];
 };
 
 /* Returns when every host is subscribed to; then player_start. */
 void scene_open(struct scene *s, const struct scene_settings *settings);
 void scene_close(struct scene *s);
 
+/* "stays", ... */
+const char *scene_client_name(enum scene_client c);
 /* A signal for the members whose bits (places in the group) are set. Returns how many got it. */
 unsigned scene_signal(struct scene *s, unsigned members, int number);
+/* Of those members, how many stand still. */
+unsigned scene_stopped(struct scene *s, unsigned members);
+/* All are killed at once, and nothing is left running. Returns how many there were. */
+unsigned scene_crash(struct scene *s);
+/* The next write to the log is torn, and store killed. */
+void scene_tear(struct scene *s, uint64_t bytes);
 /* Everything goes on for this time. */
 void scene_pass(struct scene *s, uint64_t usec);
 /* Until the condition holds; false if nothing comes to the consumers any more before it does. */

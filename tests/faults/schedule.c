@@ -5,8 +5,9 @@
 
 #include "tests/faults/control.h"
 
-#define CLOCK_MAX_USEC (100 * USEC_PER_SEC) /* less than a rev may be ahead */
-#define TORN_MAX_BYTES 20000
+#define CLOCK_MAX_USEC (100 * USEC_PER_SEC)  /* less than a rev may be ahead */
+#define TORN_MAX_BYTES MIB(1)                /* modulo the size of a write */
+#define CUT_MAX_USEC   (100 * USEC_PER_MSEC) /* a sync takes that long before a power cut */
 
 /* The kinds by how often they are drawn, and how long they last. */
 static const struct {
@@ -96,6 +97,8 @@ static int64_t draw_amount(uint64_t *state, enum fault_type t)
 	switch (t) {
 	case FAULT_TORN_WRITE:
 		return 1 + (int64_t)draw(state, TORN_MAX_BYTES);
+	case FAULT_POWER_CUT:
+		return (int64_t)draw(state, CUT_MAX_USEC);
 	case FAULT_SLOW_DISK:
 		return 1000 + (int64_t)draw(state, 300000);
 	case FAULT_CLOCK:
@@ -126,6 +129,9 @@ static void draw_step(struct fault_step *s, uint64_t *state, enum fault_type t, 
 		s->is_disk = true;
 		s->members = draw_disks(state);
 		break;
+	case FAULT_CUT_PIPES:
+		s->members = draw_members(state, CONTROL_STAGES);
+		break;
 	default:
 		s->members = draw_members(state, members);
 	}
@@ -144,22 +150,29 @@ void schedule_make(struct schedule *s, uint64_t seed, uint64_t usec, unsigned me
 
 void schedule_make_all(struct schedule *s, uint64_t seed, uint64_t usec, unsigned members)
 {
-	uint64_t state = seed, part = usec / (FAULT_TYPES + 1);
+	uint64_t state = seed, part = usec / (FAULT_TYPES + 1), at = part;
 
-	*s = (struct schedule){.seed = seed, .usec = usec, .count = FAULT_TYPES};
-	for (enum fault_type t = 0; t < FAULT_TYPES; t++)
-		draw_step(&s->steps[t], &state, t, (t + 1) * part, (t + 2) * part, members);
+	*s = (struct schedule){.seed = seed, .usec = usec, .insists = true};
+	draw_step(&s->steps[s->count++], &state, FAULT_DIRECTORY_DOWN, 0, part, members);
+	for (enum fault_type t = 0; t < FAULT_TYPES; t++) {
+		if (t == FAULT_DIRECTORY_DOWN)
+			continue;
+		draw_step(&s->steps[s->count++], &state, t, at, at + part, members);
+		at += part;
+	}
 }
 
 void schedule_make_single(struct schedule *s, enum fault_type type, uint64_t seed, uint64_t usec,
 			  unsigned members)
 {
-	uint64_t state = seed;
+	uint64_t state = seed, at = type == FAULT_DIRECTORY_DOWN ? 0 : usec / 3;
 
-	*s = (struct schedule){.seed = seed, .usec = usec, .count = 1};
-	draw_step(&s->steps[0], &state, type, usec / 3, usec, members);
+	*s = (struct schedule){.seed = seed, .usec = usec, .insists = true, .count = 1};
+	draw_step(&s->steps[0], &state, type, at, usec, members);
 	if (s->steps[0].is_disk)
 		s->steps[0].members = 1u << CONTROL_STORE;
+	if (type == FAULT_CLOCK)
+		s->steps[0].amount = (int64_t)CLOCK_MAX_USEC;
 }
 
 void schedule_print(const struct schedule *s, FILE *out)

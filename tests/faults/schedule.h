@@ -45,6 +45,8 @@ struct fault_step {
 
 struct schedule {
 	uint64_t seed;
+	/* Each fault goes on until it took effect, if it has not by its end. */
+	bool insists;
 	uint64_t usec; /* while events flow; the last fault is over by then */
 	size_t count;
 	struct fault_step steps[FAULTS_MAX];
@@ -52,9 +54,10 @@ struct schedule {
 
 /* members: processes of the group. A fault every second, in the mean. */
 void schedule_make(struct schedule *s, uint64_t seed, uint64_t usec, unsigned members);
-/* One fault of every kind, one after another. */
+/* One fault of every kind, one after another, each until it took effect. */
 void schedule_make_all(struct schedule *s, uint64_t seed, uint64_t usec, unsigned members);
-/* That one fault, after a third of the time; of a disk it is store's. */
+/* That one fault, after a third of the time, until it took effect; of a disk it is store's. A
+ * directory is down from the beginning, when it is asked for all; a clock is as far ahead as any. */
 void schedule_make_single(struct schedule *s, enum fault_type type, uint64_t seed, uint64_t usec,
 			  unsigned members);
 void schedule_print(const struct schedule *s, FILE *out);

@@ -18,9 +18,11 @@
 #define WAIT_FOR(s, cond)                                                                          \
 	do {                                                                                       \
 		uint64_t until_ = loop_now_usec((s)->loop) + WAIT_USEC;                            \
-		while (!(cond) && loop_now_usec((s)->loop) < until_)                               \
+		bool held_;                                                                        \
+		while (!(held_ = (cond)) && loop_now_usec((s)->loop) < until_)                     \
 			scene_pass(s, 20 * USEC_PER_MSEC);                                         \
-		CHECK(cond);                                                                       \
+		if (!held_)                                                                        \
+			test_fail(__FILE__, __LINE__, "waited too long: %s", #cond);               \
 	} while (0)
 
 static void open_and_play(struct scene *s, const struct scene_settings *settings)

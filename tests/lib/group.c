@@ -17,6 +17,7 @@
 
 #include "common/cbor.h"
 #include "common/limits.h"
+#include "common/stage.h"
 #include "ctl/exposition.h"
 #include "tests/lib/wait.h"
 #include "tests/test.h"
@@ -42,6 +43,7 @@ struct member {
 	unsigned instance;
 	bool has_instance;
 	uint16_t metrics_port;
+	unsigned kills, terms; /* that the test sent to it, of this run of the group */
 };
 
 struct group_test {
@@ -57,9 +59,10 @@ struct group_test {
 	size_t setting_count;
 	char *environment[ENVIRONMENT_MAX][2];
 	size_t environment_count;
+	bool may_fail; /* members, with STAGE_EXIT_AGAIN */
 };
 
-static const struct member *find_member(const struct group_test *g, const char *name)
+static struct member *find_member(struct group_test *g, const char *name)
 {
 	for (size_t i = 0; i < g->member_count; i++)
 		if (strcmp(g->members[i].name, name) == 0)
@@ -396,8 +399,57 @@ static pid_t start_command(struct group_test *g, const char *command)
 	return pid;
 }
 
-/* A stage that a sanitizer ended is started again, and nobody else would notice. */
-static void check_log(const struct group_test *g)
+/* Of a line in which `standpipe run` tells the end of a member: whose it was, and what was wrong with
+ * it; NULL: nothing. */
+static const char *judge_end(struct group_test *g, const char *line, struct member **ret)
+{
+	char name[24];
+	unsigned number;
+	int pid;
+
+	if (sscanf(line, "standpipe | %23s (pid %d) was killed by signal %u", name, &pid,
+		   &number) == 3) {
+		*ret = find_member(g, name);
+		if (*ret && number == SIGKILL && (*ret)->kills > 0)
+			(*ret)->kills--;
+		else if (*ret && number == SIGTERM && (*ret)->terms > 0)
+			(*ret)->terms--;
+		else if (*ret)
+			return "was killed, and not by the test";
+	} else if (sscanf(line, "standpipe | %23s (pid %d) ended with status %u", name, &pid,
+			  &number) == 3) {
+		*ret = find_member(g, name);
+		if (*ret && number != 0 && !(number == STAGE_EXIT_AGAIN && g->may_fail))
+			return "ended with a status that the test does not expect";
+	}
+	return NULL;
+}
+
+/* A stage that crashed is started again, and nobody else would notice. text ends with a newline. */
+static void check_ends(struct group_test *g, struct span text)
+{
+	char line[160];
+	size_t start = 0;
+
+	for (size_t i = 0; i < text.len; i++) {
+		struct member *m = NULL;
+		const char *wrong;
+
+		if (text.ptr[i] != '\n')
+			continue;
+		snprintf(line, sizeof(line), "%.*s", (int)(i - start),
+			 (const char *)text.ptr + start);
+		wrong = judge_end(g, line, &m);
+		if (wrong)
+			test_fail(__FILE__, __LINE__, "%s %s: %s", m->name, wrong, line);
+		start = i + 1;
+	}
+	for (size_t i = 0; i < g->member_count; i++)
+		g->members[i].kills = g->members[i].terms = 0;
+}
+
+/* A stage that a sanitizer ended is started again too. */
+static void check_log(struct group_test *g)
 {
 	static const char *const signs[] = {"Sanitizer", "runtime error:"};
 	char path[PATH_MAX];
@@ -415,6 +467,7 @@ static void check_log(const struct group_test *g)
 	if (found.len > 0)
 		test_fail(__FILE__, __LINE__, "a sanitizer in the group's log:\n%.*s",
 			  (int)found.len, (const char *)found.ptr);
+	check_ends(g, buf_span(&text));
 	buf_release(&found);
 	buf_release(&text);
 }
@@ -568,8 +621,31 @@ void group_kill(struct group_test *g, const char *member)
 		test_fail(__FILE__, __LINE__, "%s does not say its pid", member);
 		return;
 	}
+	find_member(g, member)->kills++;
 	kill((pid_t)s.old_pid, SIGKILL);
 	wait_until(g->loop, has_successor, &s, "a killed stage has a successor");
+}
+
+bool group_signal(struct group_test *g, const char *member, int number)
+{
+	struct member *m = find_member(g, member);
+	pid_t pid = group_pid(g, member);
+
+	if (pid <= 0 || kill(pid, number) < 0)
+		return false;
+	m->kills += number == SIGKILL;
+	m->terms += number == SIGTERM;
+	return true;
+}
+
+void group_expect_kill(struct group_test *g, const char *member)
+{
+	find_member(g, member)->kills++;
+}
+
+void group_expect_failures(struct group_test *g)
+{
+	g->may_fail = true;
 }
 
 const char *group_member_name(const struct group_test *g, size_t i)
@@ -624,7 +700,7 @@ static bool runs_member(pid_t pid, const struct member *m)
 	return found;
 }
 
-pid_t group_pid(const struct group_test *g, const char *member)
+pid_t group_pid(struct group_test *g, const char *member)
 {
 	const struct member *m = find_member(g, member);
 	struct buf children;
@@ -656,6 +732,7 @@ void group_crash(struct group_test *g)
 	prctl(PR_SET_CHILD_SUBREAPER, 1);
 	kill(g->pid, SIGSTOP);
 	for (size_t i = 0; i < g->member_count; i++) {
+		g->members[i].kills++;
 		pids[i] = group_pid(g, g->members[i].name);
 		if (pids[i] > 0)
 			kill(pids[i], SIGKILL);

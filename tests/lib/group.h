@@ -22,7 +22,9 @@ struct group_test *group_new(struct loop *l, const char *const *settings);
 /* For the processes of the group, from its next start on. */
 void group_set_environment(struct group_test *g, const char *name, const char *value);
 /* Stops it if it runs. Whenever the group has ended, the test fails if it did not end with status 0
- * when it was asked to, or if a sanitizer spoke in its log. */
+ * when it was asked to, if a sanitizer spoke in its log, or if a member ended that the test did not
+ * end: by a signal that was not sent to it by group_signal, group_kill or group_crash, more often
+ * than they were, or with a status that is not 0. */
 void group_free(struct group_test *g);
 /* Returns when every stage says that it is ready. */
 void group_start(struct group_test *g);
@@ -34,11 +36,17 @@ int group_command(struct group_test *g, const char *command);
 int group_order(struct group_test *g, const char *words, struct buf *ret);
 /* SIGKILL for one stage ("validate-0"); returns when it has a successor that answers. */
 void group_kill(struct group_test *g, const char *member);
+/* A signal for a member; false if it has no process now. */
+bool group_signal(struct group_test *g, const char *member, int number);
+/* One SIGKILL more may end it, which others than these functions send. */
+void group_expect_kill(struct group_test *g, const char *member);
+/* Members may end with status 111, as those do whose disk or pipes fail. */
+void group_expect_failures(struct group_test *g);
 /* "ingest", "resolve", "store", "validate-0", ..., "fanout-0", ...; NULL after the last. */
 const char *group_member_name(const struct group_test *g, size_t i);
 /* The process of a member, as the system knows it, so that it may be stopped; 0: it has none
  * now. */
-pid_t group_pid(const struct group_test *g, const char *member);
+pid_t group_pid(struct group_test *g, const char *member);
 /* Its folders. Valid until group_free. */
 const char *group_data_folder(const struct group_test *g);
 uint16_t group_port(const struct group_test *g);

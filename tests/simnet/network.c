@@ -38,7 +38,7 @@ struct network {
 	uint32_t by_address[ADDRESSES]; /* the host's number and 1; 0: none */
 	struct methods methods;
 	struct directory directory;
-	uint64_t connections;
+	uint64_t connections, resets;
 	uint64_t queued_bytes; /* put into backlogs and not flushed yet, over all subscribers */
 	struct buf json;
 	char *settings[SETTINGS];
@@ -240,9 +240,10 @@ static void take_connection(struct network *n, int fd)
 	}
 	if (h)
 		h->connections++;
-	if (h ? h->manner == VANISH : n->directory.manners.down)
+	if (h ? h->manner == VANISH : n->directory.manners.down) {
+		n->resets += h == NULL;
 		reset(fd);
-	else if (h && h->manner == ACCEPT_AND_CLOSE)
+	} else if (h && h->manner == ACCEPT_AND_CLOSE)
 		close(fd);
 	else
 		peer_new(&n->room, h ? &h->peers : &n->strangers, h, fd, context_for(n, h),
@@ -562,6 +563,7 @@ void network_counts(const struct network *n, struct network_counts *ret)
 		.subscribers = n->room.subscribers,
 		.subscribed = n->room.subscribed,
 		.connections = n->connections,
+		.resets = n->resets,
 		.events = n->room.events,
 		.documents = n->directory.documents,
 		.pending_bytes = n->room.pending_bytes + n->queued_bytes,

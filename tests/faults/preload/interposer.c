@@ -13,6 +13,7 @@
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <pthread.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <sys/mman.h>
@@ -89,22 +90,14 @@ static bool is_ours(int fd)
 
 /* What is on the disk. */
 
-static void lock(void)
-{
-	while (atomic_flag_test_and_set(&control->lock))
-		;
-}
-
-static void unlock(void)
-{
-	atomic_flag_clear(&control->lock);
-}
+/* Of this process, whose threads alone write to its stage's files: it dies with it. */
+static pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER;
 
 static struct control_file *find_file(uint64_t inode)
 {
 	for (size_t i = 0; i < CONTROL_FILES_MAX; i++)
-		if (control->files[i].inode == inode)
-			return &control->files[i];
+		if (stage->files[i].inode == inode)
+			return &stage->files[i];
 	return NULL;
 }
 
@@ -114,35 +107,37 @@ static void note_synced(uint64_t inode, uint64_t bytes)
 {
 	struct control_file *f;
 
-	lock();
+	pthread_mutex_lock(&mutex);
 	f = find_file(inode);
 	if (!f)
 		f = find_file(0);
-	if (f)
-		*f = (struct control_file){inode, bytes};
-	unlock();
+	if (f) {
+		f->synced_bytes = bytes;
+		f->inode = inode;
+	}
+	pthread_mutex_unlock(&mutex);
 }
 
 static void note_gone(uint64_t inode)
 {
 	struct control_file *f;
 
-	lock();
+	pthread_mutex_lock(&mutex);
 	f = find_file(inode);
 	if (f)
 		f->inode = 0;
-	unlock();
+	pthread_mutex_unlock(&mutex);
 }
 
 static void note_shorter(uint64_t inode, uint64_t bytes)
 {
 	struct control_file *f;
 
-	lock();
+	pthread_mutex_lock(&mutex);
 	f = find_file(inode);
 	if (f && f->synced_bytes > bytes)
 		f->synced_bytes = bytes;
-	unlock();
+	pthread_mutex_unlock(&mutex);
 }
 
 /* Calls. */
@@ -157,9 +152,17 @@ static bool fails(int fd, const _Atomic int *error)
 	return true;
 }
 
+static bool write_fails(int fd)
+{
+	if (!stage || !fails(fd, &stage->write_error))
+		return false;
+	stage->effects[errno == ENOSPC ? EFFECT_DISK_FULL : EFFECT_WRITE_ERROR]++;
+	return true;
+}
+
 ssize_t write(int fd, const void *bytes, size_t size)
 {
-	if (stage && fails(fd, &stage->write_error))
+	if (write_fails(fd))
 		return -1;
 	return syscall(SYS_write, fd, bytes, size);
 }
@@ -180,16 +183,17 @@ static void tear(int fd, const void *bytes, size_t size, off_t offset)
 {
 	uint64_t torn = stage->torn_bytes;
 
-	if (torn == 0 || !is_message_file(fd))
+	if (torn == 0 || size == 0 || !is_message_file(fd))
 		return;
 	stage->torn_bytes = 0;
-	syscall(SYS_pwrite64, fd, bytes, torn - 1 < size ? torn - 1 : size, offset);
+	stage->effects[EFFECT_TORN_WRITE]++;
+	syscall(SYS_pwrite64, fd, bytes, (torn - 1) % size, offset);
 	kill(getpid(), SIGKILL);
 }
 
 ssize_t pwrite(int fd, const void *bytes, size_t size, off_t offset)
 {
-	if (stage && fails(fd, &stage->write_error))
+	if (write_fails(fd))
 		return -1;
 	if (stage)
 		tear(fd, bytes, size, offset);
@@ -203,19 +207,30 @@ ssize_t pwrite64(int fd, const void *bytes, size_t size, off_t offset)
 
 int fallocate(int fd, int mode, off_t offset, off_t size)
 {
-	if (stage && fails(fd, &stage->write_error))
+	if (write_fails(fd))
 		return -1;
 	return (int)syscall(SYS_fallocate, fd, mode, offset, size);
+}
+
+static void slow_down(int fd)
+{
+	uint64_t usec = stage ? stage->sync_usec : 0;
+
+	if (usec == 0 || !is_ours(fd))
+		return;
+	stage->effects[EFFECT_SLOW_SYNC]++;
+	usleep((useconds_t)usec);
 }
 
 static int do_sync(int fd, long number)
 {
 	struct stat st;
 
-	if (stage && fails(fd, &stage->sync_error))
+	if (stage && fails(fd, &stage->sync_error)) {
+		stage->effects[EFFECT_SYNC_ERROR]++;
 		return -1;
-	if (stage && stage->sync_usec > 0 && is_ours(fd))
-		usleep((useconds_t)stage->sync_usec);
+	}
+	slow_down(fd);
 	/* What is written meanwhile is not counted. */
 	if (fstat(fd, &st) < 0)
 		return -1;
@@ -304,8 +319,8 @@ static void cut_if_asked(void)
 	if (!stage || atomic_exchange(&cuts, wanted) == wanted)
 		return;
 	for (int fd = 3; fd < PIPES_BELOW; fd++)
-		if (is_pipe(fd))
-			shutdown(fd, SHUT_RDWR);
+		if (is_pipe(fd) && shutdown(fd, SHUT_RDWR) == 0)
+			stage->effects[EFFECT_CUT_PIPE]++;
 }
 
 /* The clock. */
@@ -328,6 +343,8 @@ int clock_gettime(clockid_t clock, struct timespec *ret)
 	/* Every stage looks at the clock with every turn of its loop. */
 	cut_if_asked();
 	if (r == 0 && ahead != 0) {
+		if (stage)
+			stage->effects[EFFECT_CLOCK]++;
 		usec = (int64_t)ret->tv_sec * USEC + ret->tv_nsec / 1000 + ahead;
 		ret->tv_sec = usec / USEC;
 		ret->tv_nsec = usec % USEC * 1000;
