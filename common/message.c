@@ -200,6 +200,7 @@ enum verified_flag {
 	VERIFIED_SINCE = 1 << 0,
 	VERIFIED_PREV_DATA = 1 << 1,
 	VERIFIED_ACTIVE = 1 << 2,
+	VERIFIED_LEGACY = 1 << 3,
 };
 
 static bool has_commit(enum event_kind k)
@@ -213,7 +214,8 @@ void verified_encode(struct buf *b, const struct verified *v)
 
 	if (has_commit(v->kind))
 		flags = (v->has_since ? VERIFIED_SINCE : 0u) |
-			(v->has_prev_data ? VERIFIED_PREV_DATA : 0u);
+			(v->has_prev_data ? VERIFIED_PREV_DATA : 0u) |
+			(v->is_legacy ? VERIFIED_LEGACY : 0u);
 	else if (v->kind == EVENT_ACCOUNT && v->active)
 		flags = VERIFIED_ACTIVE;
 	buf_put_u64(b, v->ticket);
@@ -302,8 +304,11 @@ int verified_decode(struct reader *r, struct verified *ret)
 	v.has_since = flags & VERIFIED_SINCE;
 	v.has_prev_data = flags & VERIFIED_PREV_DATA;
 	v.active = flags & VERIFIED_ACTIVE;
+	v.is_legacy = flags & VERIFIED_LEGACY;
 	if (has_commit(v.kind)) {
 		known = VERIFIED_SINCE | VERIFIED_PREV_DATA;
+		if (v.kind == EVENT_COMMIT)
+			known |= VERIFIED_LEGACY;
 		error = verified_decode_commit(&in, &v);
 	} else if (v.kind == EVENT_ACCOUNT) {
 		known = VERIFIED_ACTIVE;

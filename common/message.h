@@ -116,6 +116,7 @@ struct verified {
 	uint8_t data[SHA256_SIZE];
 	bool has_prev_data;
 	uint8_t prev_data[SHA256_SIZE];
+	bool is_legacy; /* #commit: lacks what would prove the tree before it */
 	/* #account */
 	bool active;
 	enum account_status status;

@@ -132,6 +132,8 @@ static int restore(struct rebuild *r, const struct verified *v)
 	r->next_seq++;
 	error = counted_for != counts_for ? state_move_account(r->state, counted_for, counts_for)
 					  : 0;
+	if (error == 0 && v->host_id != 0)
+		error = state_note_prev_data(r->state, v);
 	if (error == 0 && r->next_seq % FLUSH_EVENTS == 0)
 		error = state_flush(r->state);
 	return error;

@@ -11,15 +11,20 @@
 
 #define KEY_ACCOUNT   'a'
 #define KEY_HOST      'h'
+#define KEY_PREV_DATA 'p'
 #define KEY_MAX       (1 + LIMIT_DID)
 #define HOST_KEY_SIZE (1 + sizeof(uint64_t))
 #define WRITE_BYTES   MIB(4) /* memtable: about 30,000 account records */
+#define PLACE_SIZE    (sizeof(uint32_t) + sizeof(uint64_t))
+/* Hosts, by their ids, that are not looked up again for each commit: more than send at a time. */
+#define MODERN_HOSTS  4096
 
 struct state {
 	struct database *database;
 	struct database_batch *batch;
 	struct overlay *overlay;
-	struct buf value; /* of the last read */
+	struct buf value;              /* of the last read */
+	uint64_t modern[MODERN_HOSTS]; /* known to have sent prevData; 0: none */
 };
 
 /* The marker and the accounts cannot be repaired one by one: what LevelDB still finds may be of an
@@ -130,11 +135,11 @@ void state_put_account(struct state *s, struct span did, const struct account *a
 	overlay_put(s->overlay, account_key(did, key), span_of(value, sizeof(value)));
 }
 
-static struct span host_key(uint64_t host_id, uint8_t ret[static HOST_KEY_SIZE])
+static struct span host_key(char kind, uint64_t host_id, uint8_t ret[static HOST_KEY_SIZE])
 {
 	uint64_t id = htobe64(host_id);
 
-	ret[0] = KEY_HOST;
+	ret[0] = (uint8_t)kind;
 	memcpy(ret + 1, &id, sizeof(id));
 	return span_of(ret, HOST_KEY_SIZE);
 }
@@ -151,7 +156,7 @@ static int decode_count(struct span key, struct span value, uint64_t *ret)
 int state_get_host_accounts(struct state *s, uint64_t host_id, uint64_t *ret)
 {
 	uint8_t bytes[HOST_KEY_SIZE];
-	struct span key = host_key(host_id, bytes), value;
+	struct span key = host_key(KEY_HOST, host_id, bytes), value;
 	int r = get(s, key, &value);
 
 	if (r == -ENOENT) {
@@ -189,7 +194,7 @@ static void put_host_accounts(struct state *s, uint64_t host_id, uint64_t count)
 	uint8_t key[HOST_KEY_SIZE];
 
 	count = htole64(count);
-	overlay_put(s->overlay, host_key(host_id, key), span_of(&count, sizeof(count)));
+	overlay_put(s->overlay, host_key(KEY_HOST, host_id, key), span_of(&count, sizeof(count)));
 }
 
 int state_move_account(struct state *s, uint64_t from_host_id, uint64_t to_host_id)
@@ -210,6 +215,65 @@ int state_move_account(struct state *s, uint64_t from_host_id, uint64_t to_host_
 	}
 	if (to_host_id != 0)
 		put_host_accounts(s, to_host_id, to + 1);
+	return 0;
+}
+
+/* Written by put_place. */
+static int get_place(struct state *s, uint64_t host_id, uint32_t *ret_epoch, uint64_t *ret_seq)
+{
+	uint8_t bytes[HOST_KEY_SIZE];
+	struct span key = host_key(KEY_PREV_DATA, host_id, bytes), value;
+	struct reader reader;
+	int r = get(s, key, &value);
+
+	if (r < 0)
+		return r;
+	reader = reader_of(value);
+	return value.len != PLACE_SIZE || reader_get_u32(&reader, ret_epoch) < 0 ||
+			       reader_get_u64(&reader, ret_seq) < 0
+		       ? damaged(key)
+		       : 0;
+}
+
+/* Read by get_place. */
+static void put_place(struct state *s, uint64_t host_id, uint32_t epoch, uint64_t seq)
+{
+	uint8_t key[HOST_KEY_SIZE];
+	struct buf value;
+
+	buf_init(&value, PLACE_SIZE);
+	buf_put_u32(&value, epoch);
+	buf_put_u64(&value, seq);
+	overlay_put(s->overlay, host_key(KEY_PREV_DATA, host_id, key), buf_span(&value));
+	buf_release(&value);
+}
+
+int state_is_after_prev_data(struct state *s, const struct verified *v, bool *ret)
+{
+	uint32_t epoch = UINT32_MAX;
+	uint64_t seq = UINT64_MAX;
+	int r = get_place(s, v->host_id, &epoch, &seq);
+
+	if (r < 0 && r != -ENOENT)
+		return r;
+	*ret = v->host_epoch > epoch || (v->host_epoch == epoch && v->host_seq > seq);
+	return 0;
+}
+
+int state_note_prev_data(struct state *s, const struct verified *v)
+{
+	uint64_t *known = &s->modern[v->host_id % MODERN_HOSTS], seq;
+	uint32_t epoch;
+	int r;
+
+	if (!v->has_prev_data || *known == v->host_id)
+		return 0;
+	r = get_place(s, v->host_id, &epoch, &seq);
+	if (r < 0 && r != -ENOENT)
+		return r;
+	if (r == -ENOENT)
+		put_place(s, v->host_id, v->host_epoch, v->host_seq);
+	*known = v->host_id;
 	return 0;
 }
 
@@ -258,5 +322,5 @@ int64_t state_database_bytes(const struct state *s)
 
 int64_t state_overlay_bytes(const struct state *s)
 {
-	return (int64_t)overlay_bytes(s->overlay);
+	return (int64_t)(sizeof(*s) + overlay_bytes(s->overlay));
 }

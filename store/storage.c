@@ -89,12 +89,25 @@ static int keep(struct storage *s, const struct verified *v, const struct accoun
 		return -ERANGE;
 	if (counted_for != counts_for)
 		r = state_move_account(s->state, counted_for, counts_for);
+	if (r == 0)
+		r = state_note_prev_data(s->state, v);
 	if (r < 0)
 		return r;
 	s->accounts += (uint64_t)(counts_for != 0) - (uint64_t)(counted_for != 0);
 	state_put_account(s->state, v->did, a);
 	event_log_put(s->log, v, clock_usec());
 	return 0;
+}
+
+/* Lanes are not in step: what counts is the order in which the host has sent. */
+static int check_host(struct storage *s, const struct verified *v, struct storage_decision *d)
+{
+	bool is_fallback = false;
+	int r = v->is_legacy ? state_is_after_prev_data(s->state, v, &is_fallback) : 0;
+
+	if (is_fallback)
+		*d = (struct storage_decision){.verdict = VERDICT_PREV_DATA_MISSING};
+	return r;
 }
 
 int storage_put(struct storage *s, const struct verified *v, struct storage_decision *ret)
@@ -108,14 +121,16 @@ int storage_put(struct storage *s, const struct verified *v, struct storage_deci
 		account_init(&a);
 	else if (r < 0)
 		return r;
+	r = 0;
 	counted_for = account_counts_for(&a);
 	if (event_log_fits(s->log, v))
 		d.verdict = account_apply(&a, v, &d.discontinuous);
-	if (d.verdict == VERDICT_ACCEPTED) {
+	if (d.verdict == VERDICT_ACCEPTED)
+		r = check_host(s, v, &d);
+	if (r == 0 && d.verdict == VERDICT_ACCEPTED)
 		r = keep(s, v, &a, counted_for);
-		if (r < 0)
-			return r;
-	}
+	if (r < 0)
+		return r;
 	*ret = d;
 	return 0;
 }

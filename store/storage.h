@@ -24,6 +24,9 @@ struct storage_options {
 	struct event_log_options log;
 };
 
+/* The account's verdict (account.h), or that of its host: VERDICT_PREV_DATA_MISSING for a legacy
+ * commit after one with prevData, of whatever account. Such a host does not fall back: it could
+ * before, so it must. */
 struct storage_decision {
 	enum verdict verdict;
 	bool discontinuous;

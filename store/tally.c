@@ -7,7 +7,7 @@
 /* The verdicts that are given here. */
 static const enum verdict verdicts[] = {
 	VERDICT_ACCEPTED,  VERDICT_FRAME_TOO_LARGE,  VERDICT_DUPLICATE,
-	VERDICT_STALE_REV, VERDICT_ACCOUNT_INACTIVE,
+	VERDICT_STALE_REV, VERDICT_ACCOUNT_INACTIVE, VERDICT_PREV_DATA_MISSING,
 };
 
 struct group {

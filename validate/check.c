@@ -208,13 +208,14 @@ static enum verdict check_inversion(struct checker *c, const struct frame *f)
 	return cid_equal(&root, want) ? VERDICT_ACCEPTED : VERDICT_INVERSION_FAILED;
 }
 
-/* A legacy host's commit that does not say what was before. */
+/* A legacy host's commit that does not say what was before: before a first one there was
+ * nothing. */
 static bool lacks_prev(const struct frame *f)
 {
 	for (size_t i = 0; i < f->op_count; i++)
 		if (f->ops[i].action != OP_CREATE && f->ops[i].prev.len == 0)
 			return true;
-	return !f->has_prev_data;
+	return !f->has_prev_data && f->since.len > 0;
 }
 
 static enum verdict check_tree(struct checker *c, const struct frame *f, const struct cid *data,
@@ -246,6 +247,7 @@ static void tell(const struct frame *f, const struct commit *commit, const struc
 	ret->has_prev_data = f->has_prev_data;
 	if (ret->has_prev_data)
 		memcpy(ret->prev_data, f->prev_data.digest, SHA256_SIZE);
+	ret->is_legacy = f->kind == EVENT_COMMIT && lacks_prev(f);
 }
 
 enum verdict check_blocks(struct checker *c, const struct frame *f, const struct signature_key *key,

@@ -36,7 +36,8 @@ static enum verdict find_facts(struct checker *c, struct frame *f, const struct 
 		ret->active = f->active;
 		ret->status = account_status_parse(f->active, f->status);
 	}
-	if (f->kind == EVENT_COMMIT || f->kind == EVENT_SYNC)
+	v = check_fields(f, &rules);
+	if (v == VERDICT_ACCEPTED && (f->kind == EVENT_COMMIT || f->kind == EVENT_SYNC))
 		v = check_unsigned_blocks(c, f, &rules, ret);
 	return v;
 }

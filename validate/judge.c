@@ -2,14 +2,13 @@
 
 #include "common/host.h"
 #include "common/loop.h"
-#include "validate/legacy.h"
 
 #define MOMENT_USEC (10 * USEC_PER_SEC) /* for an answer to come; resolve.timeout is as long */
 
 struct judge {
 	struct checker *checker;
 	struct identity_cache *cache;
-	struct legacy legacy;
+	const char *legacy_hosts; /* patterns, host.h */
 	uint64_t rev_drift_usec;
 	uint64_t refresh_usec;
 	struct check_rules rules; /* for the event read last */
@@ -35,7 +34,7 @@ struct judge *judge_new(const struct config *config, struct checker *checker,
 
 	j->checker = checker;
 	j->cache = cache;
-	legacy_init(&j->legacy, config_text(config, "validate.legacy_hosts"));
+	j->legacy_hosts = config_text(config, "validate.legacy_hosts");
 	j->rev_drift_usec = config_time(config, "validate.rev_drift");
 	j->refresh_usec = config_time(config, "validate.refresh_interval");
 	buf_init(&j->spliced, LIMIT_FRAME);
@@ -66,6 +65,15 @@ static bool is_supported(struct span did)
 	return did_is_plc(did) || did_is_web(did);
 }
 
+/* Tolerated by the operator. Store knows which of them have no need of it any more. */
+static bool is_legacy(const struct judge *j, struct span host)
+{
+	struct host h;
+
+	return j->legacy_hosts[0] != '\0' && host_parse(host, &h) == 0 &&
+	       host_matches(j->legacy_hosts, &h);
+}
+
 enum verdict judge_read(struct judge *j, const struct event *e)
 {
 	enum verdict v = frame_decode(e->frame, &j->frame);
@@ -75,7 +83,7 @@ enum verdict judge_read(struct judge *j, const struct event *e)
 	j->rules = (struct check_rules){
 		.received_usec = e->received_usec,
 		.rev_drift_usec = j->rev_drift_usec,
-		.is_legacy = j->frame.kind == EVENT_COMMIT && legacy_has(&j->legacy, e->host),
+		.is_legacy = j->frame.kind == EVENT_COMMIT && is_legacy(j, e->host),
 	};
 	v = check_fields(&j->frame, &j->rules);
 	if (v == VERDICT_ACCEPTED && !is_supported(j->frame.did))
@@ -187,8 +195,6 @@ static void decide_commit(struct judge *j, const struct event *e, uint64_t now_u
 		refuse(ret, v);
 		return;
 	}
-	if (j->frame.has_prev_data)
-		legacy_outgrown(&j->legacy, e->host);
 	pass(j, e, ret);
 }
 

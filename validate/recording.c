@@ -31,28 +31,26 @@ void recording_close(struct recording *r)
 	buf_release(&r->bytes);
 }
 
-/* Until a largest message is there, or the end. */
-static int fill(struct recording *r)
+/* As much as there is at the moment. */
+static int read_more(struct recording *r)
 {
-	while (!r->is_at_end && r->bytes.len - r->done < LOG_MESSAGE_MAX) {
-		uint8_t *at;
-		ssize_t n;
+	uint8_t *at;
+	ssize_t n;
 
-		if (r->bytes.len > BYTES_MAX - READ_BYTES) {
-			buf_consume(&r->bytes, r->done);
-			r->done = 0;
-		}
-		at = buf_extend(&r->bytes, READ_BYTES);
-		n = read(r->fd, at, READ_BYTES);
-		r->bytes.len -= READ_BYTES - (n > 0 ? (size_t)n : 0);
-		if (n < 0 && errno != EINTR)
-			return -errno;
-		r->is_at_end = n == 0;
+	if (r->bytes.len > BYTES_MAX - READ_BYTES) {
+		buf_consume(&r->bytes, r->done);
+		r->done = 0;
 	}
+	at = buf_extend(&r->bytes, READ_BYTES);
+	n = read(r->fd, at, READ_BYTES);
+	r->bytes.len -= READ_BYTES - (n > 0 ? (size_t)n : 0);
+	if (n < 0 && errno != EINTR)
+		return -errno;
+	r->is_at_end = n == 0;
 	return 0;
 }
 
-/* -EBADMSG: no whole message of the log, or no two items, stand here. */
+/* -EBADMSG: no whole message of the log, or no two items, stand here; or not yet. */
 static int take(struct reader *in, struct span *ret)
 {
 	struct reader r = *in;
@@ -71,22 +69,30 @@ static int take(struct reader *in, struct span *ret)
 	return 0;
 }
 
+/* A frame is given as soon as it is whole: what is recorded may be a stream that goes on. */
 int recording_next(struct recording *r, struct span *ret_frame)
 {
 	struct reader in;
-	int error = fill(r);
 
-	if (error < 0)
-		return error;
-	in = reader_of(span_of(r->bytes.ptr + r->done, r->bytes.len - r->done));
-	if (in.left == 0 && !r->is_lost)
-		return 0;
 	if (r->is_lost)
 		return -EBADMSG;
-	if (take(&in, ret_frame) < 0) {
-		*ret_frame = span_of(in.ptr, in.left);
-		in.left = 0;
-		r->is_lost = true;
+	for (;;) {
+		int error;
+
+		in = reader_of(span_of(r->bytes.ptr + r->done, r->bytes.len - r->done));
+		if (in.left > 0 && take(&in, ret_frame) == 0)
+			break;
+		if (r->is_at_end || in.left >= LOG_MESSAGE_MAX) {
+			if (in.left == 0)
+				return 0;
+			*ret_frame = span_of(in.ptr, in.left);
+			in.left = 0;
+			r->is_lost = true;
+			break;
+		}
+		error = read_more(r);
+		if (error < 0)
+			return error;
 	}
 	r->done = r->bytes.len - in.left;
 	return 1;

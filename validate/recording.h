@@ -2,7 +2,8 @@
  * Frames as somebody has recorded them, in one file or on standard input: one after another, as
  * hosts send them, or as the messages of the log (.ws), or both mixed. A message says how long it
  * is; a bare frame ends where its two maps do, so that what follows one that is no CBOR cannot be
- * told apart from it.
+ * told apart from it. Such a frame is told from one that is not yet whole only where the recording
+ * ends, or as many bytes have come as a largest message has.
  *
  * Memory is bounded, whatever the length of the file.
  */

@@ -354,6 +354,8 @@ int replay_main(int argc, char **argv)
 	struct replay r;
 	int status;
 
+	/* Whoever reads along sees each line as soon as its frame has come. */
+	setvbuf(stdout, NULL, _IOLBF, 0);
 	init(&r);
 	status = take_arguments(&r, argc, argv);
 	if (status == STAGE_GO)

@@ -5,7 +5,8 @@
  * the best that can be said of a commit is "unverified".
  *
  * What only the relay's own state tells is not checked: whether a rev is newer than the last one,
- * a prevData the tree before it, an account active.
+ * a prevData the tree before it, an account active, and whether a legacy host has sent prevData
+ * before.
  */
 #pragma once
 

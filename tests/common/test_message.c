@@ -73,6 +73,7 @@ static struct verified verified_example(unsigned number)
 		.frame = SPAN_LITERAL("12345678"),
 		.has_since = number == 0,
 		.has_prev_data = number == 0,
+		.is_legacy = number == 1,
 		.active = number == 4,
 		.status = number == 5 ? ACCOUNT_TAKENDOWN : ACCOUNT_ACTIVE,
 	};
@@ -340,7 +341,8 @@ static const struct {
 	{&verified, 0, "kind 0", AT_KIND, 0},
 	{&verified, 0, "kind 5", AT_KIND, 5},
 	{&verified, 0, "active on a commit", AT_FLAGS, 7},
-	{&verified, 0, "an unknown flag", AT_FLAGS, 0x0b},
+	{&verified, 0, "an unknown flag", AT_FLAGS, 0x13},
+	{&verified, 2, "legacy on a sync", AT_FLAGS, 8},
 	{&verified, 0, "since without its flag", AT_FLAGS, 2},
 	{&verified, 0, "prev_data without its flag", AT_FLAGS, 1},
 	{&verified, 1, "since of zeros", AT_FLAGS, 1},
@@ -578,6 +580,7 @@ TEST(verified_keeps_every_field)
 		CHECK(memcmp(got.data, v.data, SHA256_SIZE) == 0);
 		CHECK(memcmp(got.prev_data, v.prev_data, SHA256_SIZE) == 0);
 		CHECK(got.has_since == v.has_since && got.has_prev_data == v.has_prev_data);
+		CHECK(got.is_legacy == v.is_legacy);
 		CHECK(got.active == v.active && got.status == v.status);
 		buf_release(&b);
 	}

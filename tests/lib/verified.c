@@ -52,9 +52,12 @@ void verified_make(const struct event_spec *spec, struct buf *frame, struct veri
 		verified_digest(spec->rev + 1000000, v.data);
 	}
 	if (spec->kind == EVENT_COMMIT && spec->since > 0) {
-		v.has_since = v.has_prev_data = true;
+		v.has_since = true;
+		v.is_legacy = spec->is_legacy;
+		v.has_prev_data = !v.is_legacy;
 		verified_rev(spec->since, v.since);
-		verified_digest(spec->since + 1000000, v.prev_data);
+		if (v.has_prev_data)
+			verified_digest(spec->since + 1000000, v.prev_data);
 	}
 	if (spec->kind == EVENT_ACCOUNT) {
 		v.active = !spec->inactive;

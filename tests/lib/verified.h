@@ -15,6 +15,7 @@ struct event_spec {
 	unsigned rev;   /* #commit, #sync: rev, commit and data are made of this number, not 0 */
 	unsigned since; /* #commit: the number of the one before, or 0: since and prevData are made
 			   of it */
+	bool is_legacy; /* #commit: without prevData */
 	bool inactive;  /* #account */
 	enum account_status status;
 	size_t pad;

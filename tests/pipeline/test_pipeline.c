@@ -18,10 +18,10 @@ struct scene {
 	struct buf frame;
 };
 
-static void scene_open(struct scene *s)
+static void scene_open_with(struct scene *s, bool is_legacy)
 {
-	char hosts[64], plc[64];
-	const char *settings[4] = {hosts, plc, NULL};
+	char hosts[64], plc[64], legacy[64];
+	const char *settings[4] = {hosts, plc, is_legacy ? legacy : NULL, NULL};
 
 	*s = (struct scene){.loop = loop_new()};
 	buf_init(&s->frame, LIMIT_FRAME);
@@ -30,6 +30,7 @@ static void scene_open(struct scene *s)
 	s->directory = fake_directory_new(s->loop, free_port());
 	snprintf(hosts, sizeof(hosts), "ingest.hosts=%s %s", fake_host_name(s->host),
 		 fake_host_name(s->other_host));
+	snprintf(legacy, sizeof(legacy), "validate.legacy_hosts=%s", fake_host_name(s->host));
 	snprintf(plc, sizeof(plc), "resolve.plc_url=%s", fake_directory_url(s->directory));
 	repo_init(&s->k256, CURVE_K256, "a k256 account");
 	repo_init(&s->p256, CURVE_P256, "a p256 account");
@@ -39,6 +40,11 @@ static void scene_open(struct scene *s)
 			   "p.test");
 	s->group = group_new(s->loop, settings);
 	group_start(s->group);
+}
+
+static void scene_open(struct scene *s)
+{
+	scene_open_with(s, false);
 }
 
 static void scene_close(struct scene *s)
@@ -382,6 +388,47 @@ TEST(a_rotated_key_passes_after_one_refresh)
 			   "k.test");
 	send_numbered(&s, &s.k256, 1, 2);
 	metric_reaches(&s, "store", "relay_log_next_seq", "", 3);
+	scene_close(&s);
+}
+
+/* A commit that does not say what was before it. */
+static void send_legacy_commit(struct scene *s, struct repo *r, uint64_t number)
+{
+	struct repo_commit commit;
+
+	repo_put_number(r, "com.example.record/legacy", number);
+	repo_commit(r, clock_usec(), &commit);
+	commit.has_prev_data = false;
+	buf_clear(&s->frame);
+	frame_put_commit(&s->frame, ++s->seq, &commit);
+	send_frame(s);
+	repo_commit_release(&commit);
+}
+
+/* What one account's commit has shown of its host holds for the others, in whatever lane, and after
+ * a restart of all that could forget it. */
+TEST(a_tolerated_host_does_not_fall_back_over_restarts)
+{
+	struct scene s;
+
+	scene_open_with(&s, true);
+	send_commit(&s, &s.k256, "com.example.record/first", 1);
+	send_commit(&s, &s.p256, "com.example.record/first", 1);
+	send_legacy_commit(&s, &s.k256, 1);
+	metric_reaches(&s, "store", "relay_log_next_seq", "", 4);
+	CHECK_INT(refused(&s, "prev_data_missing"), 0);
+	send_commit(&s, &s.p256, "com.example.record/second", 2);
+	metric_reaches(&s, "store", "relay_log_next_seq", "", 5);
+	send_legacy_commit(&s, &s.k256, 2);
+	metric_reaches(&s, "ingest", "relay_events_acknowledged_total",
+		       "verdict=\"prev_data_missing\"", 1);
+	group_stop(s.group);
+	group_start(s.group);
+	send_legacy_commit(&s, &s.k256, 3);
+	metric_reaches(&s, "ingest", "relay_events_acknowledged_total",
+		       "verdict=\"prev_data_missing\"", 1);
+	send_commit(&s, &s.k256, "com.example.record/third", 3);
+	metric_reaches(&s, "store", "relay_log_next_seq", "", 6);
 	scene_close(&s);
 }
 

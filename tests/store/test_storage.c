@@ -115,6 +115,65 @@ TEST(events_of_one_group_see_each_other)
 	end(&f);
 }
 
+/* A host's commits of two accounts. */
+static struct event_spec commit_of(const char *did, uint64_t host_seq, unsigned rev, bool is_legacy)
+{
+	return (struct event_spec){.kind = EVENT_COMMIT,
+				   .did = did,
+				   .host_id = HOME,
+				   .host_epoch = 2,
+				   .host_seq = host_seq,
+				   .rev = rev,
+				   .since = rev - 1,
+				   .is_legacy = is_legacy};
+}
+
+/* Rows in the order in which they come, which need not be the order in which the host has sent
+ * them: two lanes bring them. */
+TEST(a_host_that_has_sent_prev_data_does_not_fall_back)
+{
+	static const struct {
+		const char *did;
+		uint64_t host_seq;
+		unsigned rev;
+		bool is_legacy;
+		enum verdict verdict;
+	} rows[] = {
+		{"did:web:a.example", 10, 5, true, VERDICT_ACCEPTED},
+		{"did:web:b.example", 20, 5, false, VERDICT_ACCEPTED},
+		{"did:web:a.example", 15, 6, true, VERDICT_ACCEPTED},
+		{"did:web:a.example", 21, 7, true, VERDICT_PREV_DATA_MISSING},
+		{"did:web:a.example", 22, 7, false, VERDICT_ACCEPTED},
+		{"did:web:b.example", 23, 9, true, VERDICT_PREV_DATA_MISSING},
+		{"did:web:a.example", 15, 6, true, VERDICT_DUPLICATE},
+	};
+	struct event_spec spec;
+	struct fixture f;
+
+	start(&f, MIB(1));
+	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+		struct storage_decision d;
+
+		spec = commit_of(rows[i].did, rows[i].host_seq, rows[i].rev, rows[i].is_legacy);
+		d = put(&f, &spec);
+		if (d.verdict != rows[i].verdict || d.discontinuous)
+			test_fail(__FILE__, __LINE__, "row %zu: %s", i,
+				  verdict_info(d.verdict)->name);
+		commit(&f);
+	}
+	CHECK_INT(reopen(&f), 0);
+	spec = commit_of("did:web:c.example", 30, 5, true);
+	CHECK_INT(put(&f, &spec).verdict, VERDICT_PREV_DATA_MISSING);
+	spec.host_epoch = 3;
+	spec.host_seq = 1;
+	CHECK_INT(put(&f, &spec).verdict, VERDICT_PREV_DATA_MISSING);
+	spec.host_id = OTHER;
+	CHECK_INT(put(&f, &spec).verdict, VERDICT_ACCEPTED);
+	spec = commit_of("did:web:c.example", 31, 6, false);
+	CHECK_INT(put(&f, &spec).verdict, VERDICT_ACCEPTED);
+	end(&f);
+}
+
 TEST(what_is_not_committed_is_forgotten)
 {
 	struct fixture f;

@@ -530,6 +530,7 @@ TEST(legacy_hosts_may_leave_out_what_was_before)
 	b.rules.is_legacy = true;
 	CHECK_INT(judge_commit(&b, &c), VERDICT_ACCEPTED);
 	CHECK(!b.facts.has_prev_data);
+	CHECK(b.facts.is_legacy);
 	/* nothing else is tolerated */
 	op_of(&c, REPO_CREATE)->cid.digest[0] ^= 1;
 	CHECK_INT(judge_commit(&b, &c), VERDICT_OP_MISMATCH);
@@ -537,6 +538,30 @@ TEST(legacy_hosts_may_leave_out_what_was_before)
 	c.has_prev_data = true;
 	c.prev_data.digest[0] ^= 1;
 	CHECK_INT(judge_commit(&b, &c), VERDICT_INVERSION_FAILED);
+	/* and without a rev before it, it would be a first commit */
+	c.has_prev_data = c.has_since = false;
+	CHECK(judge_commit(&b, &c) != VERDICT_ACCEPTED);
+	repo_commit_release(&c);
+	bench_close(&b);
+}
+
+/* A first commit needs no prevData, so that no host is excused from the tree before it. */
+TEST(a_legacy_first_commit_is_inverted)
+{
+	struct repo_commit c;
+	struct bench b;
+
+	bench_open(&b, CURVE_K256);
+	b.rules.is_legacy = true;
+	repo_put_number(&b.repo, "com.example.record/a", 1);
+	repo_put_number(&b.repo, "com.example.record/b", 2);
+	repo_commit(&b.repo, NOW, &c);
+	c.has_prev_data = false;
+	CHECK_INT(judge_commit(&b, &c), VERDICT_ACCEPTED);
+	CHECK(!b.facts.is_legacy);
+	c.op_count--;
+	CHECK_INT(judge_commit(&b, &c), VERDICT_INVERSION_FAILED);
+	c.op_count++;
 	repo_commit_release(&c);
 	bench_close(&b);
 }
