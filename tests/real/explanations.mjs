@@ -10,10 +10,19 @@ const explanations = [
     onlyIfUnneeded: true,
   },
   {
+    rule: 'DASL, CAR and CID: every block has a CID of the one form, codec dag-cbor or raw; this library takes others where they are not needed',
+    oracle: 'atproto',
+    ours: /^bad_car$/,
+    theirs: /^accepted$/,
+    kinds: /^(bit|block\.(bit|unblessed))$/,
+  },
+  {
     rule: 'subscribeRepos lexicon: a message has its required fields, with their types and syntax; the libraries check repositories only',
     ours: /^frame_bad_fields$/,
     theirs: /^accepted$/,
     kinds: /^(bit|field\.(seq_zero|seq_negative|seq_missing|since_missing|time_wrong|prev_data_null))$/,
+    // What the libraries look at is as it was.
+    sameFields: ['repo', 'rev', 'commit', 'blocks', 'ops'],
   },
 ]
 

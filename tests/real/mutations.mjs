@@ -1,5 +1,6 @@
 // Commits with one thing changed: a bit, a field, a block or an op. Which, follows from a seed.
 import { createHash } from 'node:crypto'
+import * as dagCbor from '@ipld/dag-cbor'
 import { CID } from 'multiformats/cid'
 import { encodeFrame } from './repos.mjs'
 import { decodeFrame } from './stream.mjs'
@@ -85,6 +86,8 @@ const blocks = {
   twice: (s, random) => s.push(s[1 + random(s.length - 1)]),
   order: (s, random) => s.splice(1, 0, ...s.splice(1 + random(s.length - 1), 1)),
   foreign: (s) => s.push(Buffer.concat([Buffer.from('01711220', 'hex'), Buffer.from('15ec7bf0b50732b49f8248e07d24365338f9d4d02e7b8c5e3e2e2a1a1c9a0f7f', 'hex')])),
+  // Hashed with SHA-256, but of a codec (dag-pb) that no block of a repository has.
+  unblessed: (s) => s.push(Buffer.concat([Buffer.from('01701220', 'hex'), createHash('sha256').digest()])),
   cut: (s) => s.push(s.pop().subarray(0, -1)),
   another_root: (s, random) => s[0].writeUInt8(s[0][s[0].length - 12 - random(10)] ^ 1, s[0].length - 12),
 }
@@ -153,3 +156,10 @@ export function withoutDamagedBlocks(frame) {
 }
 
 export const isCommit = (frame) => decodeFrame(frame).header.t === '#commit'
+
+// The names of the body's fields that are not as they were.
+export function changedFields(original, frame) {
+  const [before, after] = [decodeFrame(original).body, decodeFrame(frame).body]
+  const same = (a, b) => a !== undefined && b !== undefined && Buffer.compare(dagCbor.encode(a), dagCbor.encode(b)) === 0
+  return [...new Set([...Object.keys(before), ...Object.keys(after)])].filter((name) => !same(before[name], after[name]))
+}

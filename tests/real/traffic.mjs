@@ -100,6 +100,29 @@ async function records(user) {
   await user.create('app.bsky.feed.post', { ...post('with a picture'), embed })
 }
 
+// An account with a few commits of its own, of one write and of several, as random says.
+export async function randomAccount(pds, name, random) {
+  const user = await pds.createAccount(name)
+  const collection = 'com.example.record'
+  const have = []
+  for (let commits = 2 + random(4); commits > 0; commits--) {
+    const writes = []
+    for (let n = 1 + random(random(4) === 0 ? 12 : 2); n > 0; n--) {
+      const rkey = tid(random(32 ** 5))
+      writes.push({ $type: 'create', collection, rkey, value: { $type: collection, text: 'x'.repeat(random(300)) } })
+      have.push(rkey)
+    }
+    const old = have.slice(0, have.length - writes.length)
+    if (old.length > 0 && random(2)) writes.push({ $type: 'update', collection, rkey: old[0], value: { $type: collection, n: random(1e9) } })
+    if (old.length > 1 && random(2)) {
+      const [rkey] = have.splice(1 + random(old.length - 1), 1)
+      writes.push({ $type: 'delete', collection, rkey })
+    }
+    user.last = (await user.write(writes)).commit
+  }
+  return user
+}
+
 // Four accounts, all kinds of records, every account state. Gives the users, and the rev of the very last commit.
 export async function makeTraffic(url, tag) {
   const pds = new Pds(url)
