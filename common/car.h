@@ -1,6 +1,10 @@
 /*
  * CAR v1, read block by block without allocation (repository specification; CARv1). Nothing is
  * hashed here: whoever uses a block checks it against its CID. Spans borrow from the archive.
+ *
+ * Every block has a CID of the one form that the network knows: version 1, dag-cbor or raw, SHA-256
+ * [DASL: CAR, CID]. An archive with another is malformed, even if nobody asks for that block: what
+ * is not needed is passed over, but where such a block ends is told by its form.
  */
 #pragma once
 

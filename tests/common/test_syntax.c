@@ -1,7 +1,8 @@
 #include "common/syntax.h"
-#include "tests/test.h"
 
+#include "common/cid.h"
 #include "common/limits.h"
+#include "tests/test.h"
 
 /* Lines as they are: blanks at their ends are part of the case. Comments and empty lines are passed
  * over. */
@@ -67,6 +68,56 @@ TEST(interop_handles)
 		SKIP("no test vectors");
 	check_lines("handle_syntax_valid", handle_is_valid, true, 71);
 	check_lines("handle_syntax_invalid", handle_is_valid, false, 48);
+}
+
+static bool at_identifier_is_valid(struct span s)
+{
+	return did_is_valid(s) || handle_is_valid(s);
+}
+
+static bool blessed_cid_is_valid(struct span s)
+{
+	struct cid cid;
+
+	return cid_parse(s, &cid) == 0;
+}
+
+/* No stage takes an AT-URI; its parts are taken everywhere. */
+static bool at_uri_is_valid(struct span s)
+{
+	const struct span scheme = SPAN_LITERAL("at://");
+	const uint8_t *slash;
+	struct span path;
+
+	if (!span_starts_with(s, scheme))
+		return false;
+	s = span_of(s.ptr + scheme.len, s.len - scheme.len);
+	slash = memchr(s.ptr, '/', s.len);
+	if (!slash)
+		return at_identifier_is_valid(s);
+	path = span_of(slash + 1, s.len - (size_t)(slash + 1 - s.ptr));
+	return at_identifier_is_valid(span_of(s.ptr, (size_t)(slash - s.ptr))) &&
+	       (nsid_is_valid(path) || repo_path_is_valid(path, NULL));
+}
+
+TEST(interop_identifiers_of_accounts_and_records)
+{
+	if (!test_vectors())
+		SKIP("no test vectors");
+	check_lines("atidentifier_syntax_valid", at_identifier_is_valid, true, 11);
+	check_lines("atidentifier_syntax_invalid", at_identifier_is_valid, false, 22);
+	check_lines("aturi_syntax_valid", at_uri_is_valid, true, 23);
+	check_lines("aturi_syntax_invalid", at_uri_is_valid, false, 72);
+}
+
+/* The list of valid ones is for text that may be a CID of any kind. The one form that links and
+ * blocks have is not among them. */
+TEST(interop_cids)
+{
+	if (!test_vectors())
+		SKIP("no test vectors");
+	check_lines("cid_syntax_invalid", blessed_cid_is_valid, false, 10);
+	check_lines("cid_syntax_valid", blessed_cid_is_valid, false, 8);
 }
 
 TEST(interop_datetimes)

@@ -687,6 +687,16 @@ TEST(a_signed_tree_that_breaks_the_rules)
 
 TEST(sync)
 {
+	static const struct {
+		const char *field, *value;
+	} others[] = {
+		{"did", "did:plc:aaaaaaaaaaaaaaaaaaaaaaaa"},
+		{"rev", "3jzfcijpj2z2a"},
+	};
+	struct buf changed, value;
+	struct car_block block;
+	struct test_key other;
+	struct car car;
 	struct repo_commit c;
 	struct cid data;
 	struct bench b;
@@ -712,11 +722,37 @@ TEST(sync)
 		CHECK(judge_bytes(&b) != VERDICT_ACCEPTED);
 		c.blocks.ptr[bit / 8] ^= (uint8_t)(1 << bit % 8);
 	}
-	/* the commit block and no other */
+	buf_clear(&b.bytes);
+	frame_put_sync(&b.bytes, 1, &c);
+	buf_init(&changed, MIB(1));
+	for (size_t i = 0; i < ARRAY_SIZE(others); i++) {
+		buf_init(&value, KIB(1));
+		cbor_put_text(&value, span_str(others[i].value));
+		buf_clear(&changed);
+		edit_frame(buf_span(&b.bytes), others[i].field, buf_span(&value), &changed);
+		CHECK_INT(judge_frame(&b, buf_span(&changed)), VERDICT_COMMIT_MISMATCH);
+		buf_release(&value);
+	}
+	test_key_make(CURVE_P256, "another key", &other);
+	CHECK_INT(signatures_parse_key(checker_signatures(b.checker), &other.public, &b.key), 0);
+	CHECK_INT(judge_bytes(&b), VERDICT_BAD_SIGNATURE);
+	CHECK_INT(signatures_parse_key(checker_signatures(b.checker), &b.repo.key.public, &b.key),
+		  0);
+	/* the commit block, even twice, */
+	CHECK_INT(car_open(buf_span(&c.blocks), &car), 0);
+	CHECK_INT(car_next(&car, &block), 0);
+	buf_append(&changed, block.data);
+	car_put_block(&c.blocks, &block.cid,
+		      span_of(changed.ptr + changed.len - block.data.len, block.data.len));
+	buf_clear(&b.bytes);
+	frame_put_sync(&b.bytes, 1, &c);
+	CHECK_INT(judge_bytes(&b), VERDICT_ACCEPTED);
+	/* and no other */
 	car_put_block(&c.blocks, &(struct cid){.codec = CID_DAG_CBOR}, SPAN_LITERAL("junk"));
 	buf_clear(&b.bytes);
 	frame_put_sync(&b.bytes, 1, &c);
 	CHECK_INT(judge_bytes(&b), VERDICT_BAD_CAR);
+	buf_release(&changed);
 	repo_commit_release(&c);
 	bench_close(&b);
 }
