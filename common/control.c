@@ -117,7 +117,7 @@ static int obey(struct control *c, enum heap_order order, struct buf *out)
 
 	switch (order) {
 	case HEAP_START:
-		error = heap_start(c->heap, 0);
+		error = heap_start(c->heap);
 		break;
 	case HEAP_MARK:
 		error = heap_mark(c->heap);
@@ -183,6 +183,7 @@ int control_open(struct loop *loop, const char *url, struct metrics *metrics,
 	c->metrics = metrics;
 	c->settings = settings;
 	c->heap = heap;
+	c->marked_usec = loop_now_usec(loop); /* it may sample from its very beginning */
 	error = pipe_listen_rep(loop, url, &handler, &c->pipe);
 	if (error) {
 		free(c);

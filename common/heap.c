@@ -33,6 +33,7 @@ struct profile {
 
 struct heap {
 	bool on;
+	bool stays_on;
 	struct profile mark;
 };
 
@@ -45,14 +46,6 @@ static void profile_clear(struct profile *p)
 {
 	free(p->sites);
 	*p = (struct profile){0};
-}
-
-void heap_free(struct heap *h)
-{
-	if (!h)
-		return;
-	heap_stop(h);
-	free(h);
 }
 
 bool heap_is_on(const struct heap *h)
@@ -208,10 +201,9 @@ static int take_profile(struct profile *ret)
 	return 0;
 }
 
-int heap_start(struct heap *h, unsigned lg_sample)
+static int begin(struct heap *h, unsigned lg_sample)
 {
-	int error = set_sample(lg_sample ? lg_sample
-					 : (unsigned)__builtin_ctzll(HEAP_SAMPLE_BYTES));
+	int error = set_sample(lg_sample);
 
 	if (!error)
 		error = set_active(true);
@@ -222,12 +214,43 @@ int heap_start(struct heap *h, unsigned lg_sample)
 	return 0;
 }
 
-void heap_stop(struct heap *h)
+int heap_start(struct heap *h)
+{
+	/* What was sampled until now would be lost. */
+	if (h->stays_on)
+		return heap_mark(h);
+	return begin(h, (unsigned)__builtin_ctzll(HEAP_SAMPLE_BYTES));
+}
+
+int heap_keep_on(struct heap *h, unsigned lg_sample)
+{
+	int error = begin(h, lg_sample);
+
+	h->stays_on = error == 0;
+	return error;
+}
+
+static void end(struct heap *h)
 {
 	if (h->on)
 		(void)set_active(false);
 	h->on = false;
+}
+
+void heap_stop(struct heap *h)
+{
 	profile_clear(&h->mark);
+	if (!h->stays_on)
+		end(h);
+}
+
+void heap_free(struct heap *h)
+{
+	if (!h)
+		return;
+	heap_stop(h);
+	end(h);
+	free(h);
 }
 
 int heap_mark(struct heap *h)

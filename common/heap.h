@@ -16,13 +16,17 @@
 struct heap;
 
 struct heap *heap_new(void);
-/* Stops the sampling. */
+/* Ends the sampling. */
 void heap_free(struct heap *h);
 
-/* Begins to sample, and marks. -ENOTSUP. lg_sample: of the bytes between two samples, 0 for
- * HEAP_SAMPLE_BYTES. */
-int heap_start(struct heap *h, unsigned lg_sample) MUST_CHECK;
+/* Begins to sample, and marks. -ENOTSUP; -EIO: it samples already, and no profile is to be had for
+ * the mark. */
+int heap_start(struct heap *h) MUST_CHECK;
+/* Ends it, and forgets the mark. */
 void heap_stop(struct heap *h);
+/* Samples from now on until heap_free, whatever is started and stopped in between, which only mark
+ * and forget the mark. lg_sample: of the bytes between two samples. -ENOTSUP. */
+int heap_keep_on(struct heap *h, unsigned lg_sample) MUST_CHECK;
 bool heap_is_on(const struct heap *h);
 /* From now on growth is what grows from now on. -EAGAIN: not started; -EIO: no profile to be
  * had. */

@@ -105,7 +105,25 @@ static int write_whole(const char *path, struct span text)
 	return error;
 }
 
-/* The old file or the new one, whatever happens. */
+/* A rename is on disk only when its folder is. */
+static int sync_folder(const char *path)
+{
+	const char *slash = strrchr(path, '/');
+	char folder[PATH_MAX];
+	int fd, error = 0;
+
+	snprintf(folder, sizeof(folder), "%.*s", slash ? (int)(slash - path) + 1 : 1,
+		 slash ? path : ".");
+	fd = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (fd < 0)
+		return -errno;
+	if (fsync(fd) < 0)
+		error = -errno;
+	close(fd);
+	return error;
+}
+
+/* The old file or the new one, whatever happens; the new one once this has returned 0. */
 static int write_file(const struct settings *s)
 {
 	char path[PATH_MAX + 8];
@@ -123,6 +141,8 @@ static int write_file(const struct settings *s)
 		error = -errno;
 	if (error)
 		(void)unlink(path);
+	else
+		error = sync_folder(s->path);
 	return error;
 }
 
@@ -157,7 +177,7 @@ int settings_change(struct settings *s, const char *text, char *ret_error, size_
 	struct setting *k = find_setting(s, text);
 	char *before;
 	bool was_changed;
-	int error;
+	int error, unkept = 0;
 
 	if (!k)
 		return config_fail(ret_error, size, "%.*s cannot be changed while the stage runs",
@@ -169,14 +189,16 @@ int settings_change(struct settings *s, const char *text, char *ret_error, size_
 	error = set_value(s, k, equals ? equals + 1 : k->configured, ret_error, size);
 	k->changed = equals != NULL;
 	if (!error) {
-		error = write_file(s);
+		error = unkept = write_file(s);
 		if (error)
 			config_fail(ret_error, size, "%s cannot be kept: %s: %s", k->key, s->path,
 				    strerror(-error));
 	}
 	if (error)
 		restore(s, k, before, was_changed);
-	else if (s->on_change)
+	if (unkept)
+		(void)!write_file(s); /* the file may be the new one all the same */
+	else if (!error && s->on_change)
 		s->on_change(s->arg, k->key);
 	free(before);
 	return error;

@@ -2,7 +2,8 @@
  * Settings that are changed while the stage runs: the keys of its section that config_is_live
  * names. A change is checked as any other value is, takes effect at once, and goes before file,
  * environment and --set until it is taken back: it is kept in a file of the stage's data folder,
- * which has the form of a configuration file and is written whole or not at all.
+ * which has the form of a configuration file, is written whole or not at all, and is on disk, name
+ * and all, before the change is in force.
  */
 #pragma once
 

@@ -384,8 +384,10 @@ static void log_leak(void *arg, const struct heap_site *site)
 static void report_leaks(struct stage *s)
 {
 	struct heap_totals totals;
-	int error = heap_growth(s->heap, LEAKS_SHOWN, log_leak, NULL, &totals);
+	int error;
 
+	heap_stop(s->heap); /* whoever looked at it may have left a mark */
+	error = heap_growth(s->heap, LEAKS_SHOWN, log_leak, NULL, &totals);
 	if (error)
 		log_error("what was never freed is not known: %s", strerror(-error));
 	else
@@ -396,7 +398,7 @@ static void report_leaks(struct stage *s)
 /* From the very beginning: what was allocated before is in no profile. */
 static void watch_leaks(struct stage *s)
 {
-	int error = heap_start(s->heap, LEAK_LG_SAMPLE);
+	int error = heap_keep_on(s->heap, LEAK_LG_SAMPLE);
 
 	s->leak_report = error == 0;
 	if (error)

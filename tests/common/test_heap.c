@@ -47,7 +47,7 @@ static bool open_heap(struct heap **ret)
 {
 	struct heap *h = heap_new();
 
-	if (heap_start(h, 0) == -ENOTSUP) {
+	if (heap_start(h) == -ENOTSUP) {
 		heap_free(h);
 		return false;
 	}
@@ -92,6 +92,36 @@ TEST(growth_is_since_the_mark)
 	free_them();
 	CHECK_INT(heap_growth(h, 1, take, &seen, &totals), 0);
 	CHECK(totals.bytes < -5000000);
+	heap_free(h);
+}
+
+/* Who looks at a heap that is sampled to its end takes nothing from what is seen there. */
+TEST(one_that_stays_on_loses_nothing_to_a_start_and_a_stop)
+{
+	struct heap_totals totals;
+	struct seen seen = {0};
+	struct heap *h = heap_new();
+
+	if (heap_keep_on(h, 12) == -ENOTSUP) {
+		heap_free(h);
+		SKIP("this build's allocator takes no profiles");
+	}
+	hold_these_blocks(BLOCKS);
+	CHECK_INT(heap_start(h), 0);
+	CHECK_INT(heap_growth(h, 1, take, &seen, &totals), 0);
+	CHECK(!strstr(seen.stack, "hold_these_blocks"));
+	heap_stop(h);
+	CHECK(heap_is_on(h));
+	seen = (struct seen){0};
+	CHECK_INT(heap_growth(h, 1, take, &seen, &totals), 0);
+	CHECK(strstr(seen.stack, "hold_these_blocks"));
+	CHECK(seen.largest.bytes > 9000000 && seen.largest.bytes < 11000000);
+	free_them();
+	heap_free(h);
+	/* The next one begins anew. */
+	CHECK(open_heap(&h));
+	heap_stop(h);
+	CHECK(!heap_is_on(h));
 	heap_free(h);
 }
 

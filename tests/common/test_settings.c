@@ -3,9 +3,30 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "tests/test.h"
+
+/* The C library's, which tells what it was given: the file, and then its folder. */
+static unsigned synced_files, synced_folders;
+static bool sync_folder_fails;
+
+int fsync(int fd)
+{
+	struct stat st;
+
+	CHECK_INT(fstat(fd, &st), 0);
+	if (!S_ISDIR(st.st_mode)) {
+		synced_files++;
+	} else if (sync_folder_fails) {
+		errno = EIO;
+		return -1;
+	} else {
+		synced_folders += synced_files == synced_folders + 1;
+	}
+	return (int)syscall(SYS_fsync, fd);
+}
 
 struct stand {
 	struct config *config;
@@ -139,6 +160,31 @@ TEST(what_may_not_be_changes_nothing)
 	CHECK_INT(s.changes, 0);
 	CHECK(config_flag(s.config, "resolve.keep_alive"));
 	CHECK_INT(access(s.path, F_OK), -1);
+	stand_stop(&s);
+}
+
+TEST(a_change_is_on_disk_with_its_name)
+{
+	struct stand s;
+	char reason[512];
+
+	synced_files = synced_folders = 0;
+	stand_open(&s);
+	CHECK_INT(settings_change(s.settings, "resolve.concurrency=7", reason, sizeof(reason)), 0);
+	CHECK_INT(synced_files, 1);
+	CHECK_INT(synced_folders, 1);
+	CHECK_INT(settings_change(s.settings, "resolve.concurrency=8", reason, sizeof(reason)), 0);
+	CHECK_INT(synced_folders, 2);
+	/* Whether it is there after a power cut is not known: then it is not in force. */
+	sync_folder_fails = true;
+	CHECK_INT(settings_change(s.settings, "resolve.concurrency=9", reason, sizeof(reason)),
+		  -EIO);
+	sync_folder_fails = false;
+	CHECK(strstr(reason, "cannot be kept"));
+	CHECK_INT(config_number(s.config, "resolve.concurrency"), 8);
+	stand_stop(&s);
+	stand_start(&s, NULL);
+	CHECK_INT(config_number(s.config, "resolve.concurrency"), 8);
 	stand_stop(&s);
 }
 

@@ -19,7 +19,7 @@ static void check_order(struct group_test *g, const char *words, int status, con
 static bool can_profile(void)
 {
 	struct heap *h = heap_new();
-	bool can = heap_start(h, 0) == 0;
+	bool can = heap_start(h) == 0;
 
 	heap_free(h);
 	return can;
