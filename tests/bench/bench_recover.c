@@ -9,7 +9,7 @@
 #include "tests/lib/group.h"
 #include "tests/lib/verified.h"
 
-#define LOG_BYTES   (2 * (uint64_t)MIB(1024))
+#define LOG_BYTES   (5 * UINT64_C(1000000000))
 #define PAD         16000 /* bytes of an event, beside its other fields */
 #define ACCOUNTS    200000
 #define HOST        1

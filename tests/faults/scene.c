@@ -35,8 +35,15 @@ static const char *const *make_settings(struct scene *s)
 
 	add_line(s, &count, "group.lanes=%u", s->settings.lanes);
 	add_line(s, &count, "group.replicas=%u", s->settings.replicas);
-	add_line(s, &count, "ingest.window=%u", (unsigned)SCENE_WINDOW_BYTES);
-	add_line(s, &count, "ingest.host_window=512K");
+	if (s->settings.window_bytes > 0) {
+		add_line(s, &count, "ingest.window=%u", s->settings.window_bytes);
+		add_line(s, &count, "ingest.host_window=%u", s->settings.window_bytes / 10);
+	} else {
+		add_line(s, &count, "ingest.window=%u", (unsigned)SCENE_WINDOW_BYTES);
+		add_line(s, &count, "ingest.host_window=512K");
+	}
+	if (s->settings.lookups_per_sec > 0)
+		add_line(s, &count, "resolve.directory_rate=%u", s->settings.lookups_per_sec);
 	add_line(s, &count, "store.file_size=8M");
 	add_line(s, &count, "store.first_seq=%u", FIRST_SEQ);
 	add_line(s, &count, "resolve.ttl_failed=200ms");

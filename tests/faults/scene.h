@@ -28,10 +28,12 @@ struct scene_settings {
 	uint64_t per_sec;
 	unsigned lanes;
 	unsigned replicas;
-	uint32_t accounts;       /* 0: 400 */
-	bool commits_only;       /* and each account's first before any account's second */
-	bool forgets;            /* identities: they are asked for again after seconds */
-	const char *data_folder; /* NULL: the group's own */
+	uint32_t accounts;     /* 0: 400 */
+	bool commits_only;     /* and each account's first before any account's second */
+	bool forgets;          /* identities: they are asked for again after seconds */
+	unsigned window_bytes; /* of a lane, and a tenth of it of a host; 0: SCENE_WINDOW_BYTES */
+	unsigned lookups_per_sec; /* of resolve at the directory; 0: as it is by default */
+	const char *data_folder;  /* NULL: the group's own */
 };
 
 enum scene_client {
