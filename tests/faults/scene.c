@@ -73,10 +73,10 @@ static void open_corpus(struct scene *s)
 
 	traffic_defaults(s->settings.events, &traffic);
 	traffic.active = s->settings.accounts;
-	if (s->settings.commits_only) {
+	if (s->settings.commits_only)
 		traffic.commits_only = traffic.all_first = true;
+	if (s->settings.commits_only || s->settings.no_changes)
 		traffic.changes = 0;
-	}
 	if (corpus_open(traffic_corpus(&world, &traffic), &s->corpus) < 0) {
 		printf("Bail out! the corpus cannot be opened\n");
 		exit(1);

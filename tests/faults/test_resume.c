@@ -137,7 +137,6 @@ static void check_rate(struct scene *s, uint64_t since, uint64_t before)
 			  documents(s) - before, usec / 1000);
 }
 
-/* Of this second and the one before, what has come. */
 static void be_away(struct scene *s)
 {
 	struct client *stays = &s->clients[SCENE_STAYS];
@@ -167,6 +166,7 @@ TEST(resolve_is_away_for_long)
 		.lanes = 1,
 		.replicas = 1,
 		.accounts = 4000,
+		.no_changes = true,
 		.window_bytes = MIB(128),
 		.lookups_per_sec = LOOKUPS_RATE,
 	};

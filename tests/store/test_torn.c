@@ -239,6 +239,16 @@ static void check_log(struct fixture *f, uint64_t next)
 	buf_release(&frame);
 }
 
+/* What is beyond the marker is cut off. */
+static void check_end(const struct fixture *f, uint64_t next)
+{
+	struct stat st = {0};
+
+	CHECK_INT(stat(f->parts[MESSAGES]->path, &st), 0);
+	CHECK_INT(st.st_size,
+		  next == OLD_NEXT ? f->first_group[MESSAGES] : f->parts[MESSAGES]->bytes.len);
+}
+
 /* next: 0 if it has to be refused. */
 static void check_start(struct fixture *f, uint64_t next)
 {
@@ -252,6 +262,7 @@ static void check_start(struct fixture *f, uint64_t next)
 	if (!f->storage)
 		return;
 	check_log(f, next);
+	check_end(f, next);
 	if (f->cases++ % AGAIN > 0)
 		return;
 	put_group(f, 1);
