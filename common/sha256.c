@@ -17,3 +17,13 @@ void sha256(struct span s, uint8_t ret_digest[static SHA256_SIZE])
 	     SHA256_Final(ret_digest, &context);
 	assert(ok);
 }
+
+void sha256_compress(uint32_t state[static SHA256_STATE_WORDS],
+		     const uint8_t block[static SHA256_BLOCK_SIZE])
+{
+	SHA256_CTX context;
+
+	memcpy(context.h, state, sizeof(context.h));
+	SHA256_Transform(&context, block);
+	memcpy(state, context.h, sizeof(context.h));
+}

@@ -5,12 +5,15 @@
 
 #if defined(__x86_64__)
 
-#define BLOCK_SIZE  64
+#define BLOCK_SIZE  SHA256_BLOCK_SIZE
 #define WORDS       16 /* of a block */
 #define ROUNDS      64
-#define LANES       8
-/* A longer message would go on alone when the others are done: OpenSSL is faster with one. */
-#define MESSAGE_MAX 2048
+#define LANES       SHA256_LANES
+#define STATE       SHA256_STATE_WORDS
+/* So few messages are faster one after another, in OpenSSL, */
+#define ALONE_MAX   2
+/* and so is a longer one, of which not all states could be kept. */
+#define MESSAGE_MAX (SHA256_TRACE_STEPS * BLOCK_SIZE)
 
 /* One number of each lane. */
 typedef uint32_t lanes __attribute__((vector_size(LANES * sizeof(uint32_t))));
@@ -28,7 +31,7 @@ static const uint32_t constants[ROUNDS] = {
 	0x748f82ee, 0x78a5636f, 0x84c87814, 0x8cc70208, 0x90befffa, 0xa4506ceb, 0xbef9a3f7,
 	0xc67178f2,
 };
-static const uint32_t initial[SHA256_SIZE / sizeof(uint32_t)] = {
+static const uint32_t initial[STATE] = {
 	0x6a09e667, 0xbb67ae85, 0x3c6ef372, 0xa54ff53a,
 	0x510e527f, 0x9b05688c, 0x1f83d9ab, 0x5be0cd19,
 };
@@ -42,11 +45,13 @@ struct lane {
 };
 
 struct hasher {
-	alignas(lanes) uint32_t state[ARRAY_SIZE(initial)][LANES];
+	alignas(lanes) uint32_t state[STATE][LANES];
 	struct lane lanes[LANES];
 	struct sha256_work *todo;
 	size_t todo_count;
 	size_t busy;
+	size_t step;
+	struct sha256_trace *trace;
 };
 
 #define ROTATE(x, n) ((x) >> (n) | (x) << (32 - (n)))
@@ -65,7 +70,7 @@ __attribute__((target("avx2"))) static void compress(uint32_t state[][LANES],
 						     const uint8_t *const blocks[LANES])
 {
 	alignas(lanes) uint32_t words[WORDS][LANES];
-	lanes w[WORDS], s[ARRAY_SIZE(initial)];
+	lanes w[WORDS], s[STATE];
 	lanes a, b, c, d, e, f, g, h;
 
 	for (size_t l = 0; l < LANES; l++)
@@ -107,46 +112,22 @@ static void fill_tail(struct lane *l, struct span message)
 	memcpy(l->tail + end - sizeof(bits), &bits, sizeof(bits));
 }
 
-/* Gives the lane the next message; a long one is done at once, elsewhere. */
-static void begin(struct hasher *h, size_t number)
+static void start(struct lane *l, struct span message)
 {
-	struct lane *l = &h->lanes[number];
-
-	l->work = NULL;
-	for (; h->todo_count > 0 && h->todo->message.len > MESSAGE_MAX; h->todo++, h->todo_count--)
-		sha256(h->todo->message, h->todo->digest);
-	if (h->todo_count == 0)
-		return;
-	l->work = h->todo++;
-	h->todo_count--;
-	h->busy++;
-	l->next = l->work->message.ptr;
-	l->left = l->work->message.len / BLOCK_SIZE;
-	fill_tail(l, l->work->message);
-	for (size_t i = 0; i < ARRAY_SIZE(initial); i++)
-		h->state[i][number] = initial[i];
+	l->next = message.ptr;
+	l->left = message.len / BLOCK_SIZE;
+	fill_tail(l, message);
 }
 
-static void finish(struct hasher *h, size_t number)
+static bool is_done(const struct lane *l)
 {
-	struct sha256_work *work = h->lanes[number].work;
-
-	for (size_t i = 0; i < ARRAY_SIZE(initial); i++) {
-		uint32_t word = htobe32(h->state[i][number]);
-
-		memcpy(work->digest + i * sizeof(word), &word, sizeof(word));
-	}
-	h->busy--;
-	begin(h, number);
+	return l->left + l->tail_blocks == 0;
 }
 
 static const uint8_t *next_block(struct lane *l)
 {
-	static const uint8_t idle[BLOCK_SIZE];
 	const uint8_t *block;
 
-	if (!l->work)
-		return idle;
 	if (l->left == 0) {
 		l->next = l->tail;
 		l->left = l->tail_blocks;
@@ -158,43 +139,164 @@ static const uint8_t *next_block(struct lane *l)
 	return block;
 }
 
-static void hash(struct hasher *h)
+static void put_digest(const uint32_t state[STATE], uint8_t ret[static SHA256_SIZE])
 {
-	const uint8_t *blocks[LANES];
+	for (size_t i = 0; i < STATE; i++) {
+		uint32_t word = htobe32(state[i]);
 
-	for (size_t i = 0; i < LANES; i++)
-		begin(h, i);
-	while (h->busy > 0) {
-		for (size_t i = 0; i < LANES; i++)
-			blocks[i] = next_block(&h->lanes[i]);
-		compress(h->state, blocks);
-		for (size_t i = 0; i < LANES; i++)
-			if (h->lanes[i].work && h->lanes[i].left + h->lanes[i].tail_blocks == 0)
-				finish(h, i);
+		memcpy(ret + i * sizeof(word), &word, sizeof(word));
 	}
 }
 
-void sha256_many(struct sha256_work *all, size_t count)
+/* No state of it is kept. */
+static void hash_at_once(struct sha256_work *work)
+{
+	sha256(work->message, work->digest);
+	work->step = SHA256_TRACE_STEPS;
+}
+
+/* Gives the lane the next message that is not too long. */
+static void begin(struct hasher *h, size_t number)
+{
+	struct lane *l = &h->lanes[number];
+
+	l->work = NULL;
+	for (; h->todo_count > 0 && h->todo->message.len > MESSAGE_MAX; h->todo++, h->todo_count--)
+		hash_at_once(h->todo);
+	if (h->todo_count == 0)
+		return;
+	l->work = h->todo++;
+	l->work->step = h->step;
+	l->work->lane = number;
+	h->todo_count--;
+	h->busy++;
+	start(l, l->work->message);
+	for (size_t i = 0; i < STATE; i++)
+		h->state[i][number] = initial[i];
+}
+
+static void get_state(const uint32_t states[STATE][LANES], size_t number, uint32_t ret[STATE])
+{
+	for (size_t i = 0; i < STATE; i++)
+		ret[i] = states[i][number];
+}
+
+static void finish(struct hasher *h, size_t number)
+{
+	uint32_t state[STATE];
+
+	get_state(h->state, number, state);
+	put_digest(state, h->lanes[number].work->digest);
+	h->busy--;
+	begin(h, number);
+}
+
+/* One block of each lane. */
+static void step(struct hasher *h)
+{
+	static const uint8_t idle[BLOCK_SIZE];
+	const uint8_t *blocks[LANES];
+
+	for (size_t i = 0; i < LANES; i++)
+		blocks[i] = h->lanes[i].work ? next_block(&h->lanes[i]) : idle;
+	compress(h->state, blocks);
+	if (h->step < SHA256_TRACE_STEPS)
+		memcpy(h->trace->states[h->step], h->state, sizeof(h->state));
+	h->step++;
+	for (size_t i = 0; i < LANES; i++)
+		if (h->lanes[i].work && is_done(&h->lanes[i]))
+			finish(h, i);
+}
+
+static void finish_alone(struct hasher *h, size_t number)
+{
+	struct lane *l = &h->lanes[number];
+	uint32_t state[STATE];
+
+	get_state(h->state, number, state);
+	for (size_t n = h->step; !is_done(l); n++) {
+		sha256_compress(state, next_block(l));
+		for (size_t i = 0; n < SHA256_TRACE_STEPS && i < STATE; i++)
+			h->trace->states[n][i][number] = state[i];
+	}
+	put_digest(state, l->work->digest);
+}
+
+static void hash(struct hasher *h)
+{
+	for (size_t i = 0; i < LANES; i++)
+		begin(h, i);
+	while (h->busy > ALONE_MAX)
+		step(h);
+	for (size_t i = 0; i < LANES; i++)
+		if (h->lanes[i].work)
+			finish_alone(h, i);
+}
+
+void sha256_many(struct sha256_work *all, size_t count, struct sha256_trace *ret_trace)
 {
 	struct hasher h;
 
 	if (count > 1 && __builtin_cpu_supports("avx2")) {
 		h.todo = all;
 		h.todo_count = count;
-		h.busy = 0;
+		h.busy = h.step = 0;
+		h.trace = ret_trace;
 		hash(&h);
 		return;
 	}
 	for (size_t i = 0; i < count; i++)
-		sha256(all[i].message, all[i].digest);
+		hash_at_once(&all[i]);
+}
+
+/* Whole blocks that both begin with, and after each of which the state was kept. */
+static size_t shared_blocks(const struct sha256_work *like, struct span message)
+{
+	const struct span other = like->message;
+	size_t n = 0, max = (other.len < message.len ? other.len : message.len) / BLOCK_SIZE;
+
+	if (max > SHA256_TRACE_STEPS - like->step)
+		max = SHA256_TRACE_STEPS - like->step;
+	while (n < max &&
+	       memcmp(other.ptr + n * BLOCK_SIZE, message.ptr + n * BLOCK_SIZE, BLOCK_SIZE) == 0)
+		n++;
+	return n;
+}
+
+void sha256_like(const struct sha256_work *like, const struct sha256_trace *trace,
+		 struct span message, uint8_t ret_digest[static SHA256_SIZE])
+{
+	size_t shared = like && like->step < SHA256_TRACE_STEPS ? shared_blocks(like, message) : 0;
+	uint32_t state[STATE];
+	struct lane l;
+
+	if (shared == 0) {
+		sha256(message, ret_digest);
+		return;
+	}
+	get_state(trace->states[like->step + shared - 1], like->lane, state);
+	start(&l, message);
+	l.next += shared * BLOCK_SIZE;
+	l.left -= shared;
+	while (!is_done(&l))
+		sha256_compress(state, next_block(&l));
+	put_digest(state, ret_digest);
 }
 
 #else
 
-void sha256_many(struct sha256_work *all, size_t count)
+void sha256_many(struct sha256_work *all, size_t count, struct sha256_trace *ret_trace)
 {
+	(void)ret_trace;
 	for (size_t i = 0; i < count; i++)
 		sha256(all[i].message, all[i].digest);
+}
+
+void sha256_like(const struct sha256_work *like, const struct sha256_trace *trace,
+		 struct span message, uint8_t ret_digest[static SHA256_SIZE])
+{
+	(void)like, (void)trace;
+	sha256(message, ret_digest);
 }
 
 #endif

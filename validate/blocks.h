@@ -20,6 +20,7 @@ struct block {
 	bool is_wanted; /* among the wanted ones */
 	bool is_node;   /* taken as a node of the tree, mst.h */
 	struct span data;
+	const struct sha256_work *work; /* that hashed it; NULL: none of sha256_many */
 };
 
 struct blocks {

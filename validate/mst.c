@@ -31,6 +31,7 @@ struct level {
 struct mst {
 	struct arena arena;
 	struct buf encoding;
+	struct sha256_trace trace; /* of the hashes made while loading */
 	/* while loading */
 	struct blocks *blocks;
 	struct node *first_node, **last_node; /* all, parents first */
@@ -100,7 +101,7 @@ static enum verdict take_block(struct mst *m, struct block *block, struct node *
 	v = node_decode(block->data, &m->arena, &m->key_bytes, ret);
 	if (v != VERDICT_ACCEPTED)
 		return v;
-	(*ret)->digest = block->cid.digest;
+	(*ret)->block = block;
 	*m->last_node = *ret;
 	m->last_node = &(*ret)->next;
 	m->node_count++;
@@ -156,12 +157,14 @@ static enum verdict prove(struct mst *m)
 	struct sha256_work *next = work;
 	enum verdict v;
 
-	for (size_t i = 0; i < blocks; i++)
-		next++->message = m->blocks->wanted[i]->data;
+	for (size_t i = 0; i < blocks; i++, next++) {
+		next->message = m->blocks->wanted[i]->data;
+		m->blocks->wanted[i]->work = next;
+	}
 	for (const struct node *n = m->first_node; n; n = n->next)
 		for (const struct entry *e = n->first; e; e = e->next)
 			next++->message = e->key;
-	sha256_many(work, count);
+	sha256_many(work, count, &m->trace);
 	v = blocks_prove(m->blocks, work);
 	return v == VERDICT_ACCEPTED ? set_heights(m, work + blocks) : v;
 }
@@ -239,8 +242,10 @@ static void reset(struct mst *m, struct blocks *blocks, const struct cid *root)
 	m->last_key = SPAN_EMPTY;
 	m->key_bytes = MST_KEY_BYTES;
 	m->root = *root;
-	for (size_t i = 0; i < blocks->count; i++)
+	for (size_t i = 0; i < blocks->count; i++) {
 		blocks->all[i].is_node = false;
+		blocks->all[i].work = NULL;
+	}
 }
 
 enum verdict mst_load(struct mst *m, struct blocks *blocks, const struct cid *root)
@@ -328,14 +333,15 @@ static void attach(struct level *l, const uint8_t *subtree)
  * was hashed before. */
 static const uint8_t *hash_node(struct mst *m, const struct level *l)
 {
+	const struct block *before = l->source ? l->source->block : NULL;
 	uint8_t *digest;
 
 	buf_clear(&m->encoding);
 	node_encode(&l->node, &m->encoding);
-	if (l->source && span_equal(l->source->block, buf_span(&m->encoding)))
-		return l->source->digest;
+	if (before && span_equal(before->data, buf_span(&m->encoding)))
+		return before->cid.digest;
 	digest = arena_get(&m->arena, SHA256_SIZE);
-	sha256(buf_span(&m->encoding), digest);
+	sha256_like(before ? before->work : NULL, &m->trace, buf_span(&m->encoding), digest);
 	return digest;
 }
 

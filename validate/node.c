@@ -138,7 +138,7 @@ enum verdict node_decode(struct span block, struct arena *a, size_t *key_bytes, 
 	struct reader r = reader_of(block);
 	struct node *n = arena_get(a, sizeof(*n));
 
-	*n = (struct node){.block = block};
+	*n = (struct node){0};
 	if (get_literal(&r, SPAN_LITERAL(NODE_ENTRIES)) < 0 ||
 	    get_entries(&r, a, key_bytes, n) < 0 || get_literal(&r, SPAN_LITERAL(NODE_LEFT)) < 0 ||
 	    get_link(&r, &n->left.stub) < 0 || r.left > 0)

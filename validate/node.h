@@ -18,6 +18,7 @@
 #include "common/verdict.h"
 #include "validate/arena.h"
 
+struct block;
 struct node;
 
 /* At most one of the two is set; neither: no link. */
@@ -44,8 +45,7 @@ struct node {
 	/* for the tree, mst.h */
 	struct node *next;
 	unsigned height;
-	const uint8_t *digest;
-	struct span block; /* empty: not decoded */
+	const struct block *block; /* NULL: not decoded */
 };
 
 static inline bool link_is_empty(struct link l)

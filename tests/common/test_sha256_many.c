@@ -6,6 +6,24 @@
 #define BYTES_MAX 6000
 
 static uint8_t bytes[BYTES_MAX];
+static struct sha256_trace trace;
+
+/* A message that begins like that one and may differ from somewhere on, longer or shorter. */
+static void check_like(const struct sha256_work *like)
+{
+	static uint8_t message[BYTES_MAX + 200];
+	size_t len = test_random() % (like->message.len + 200);
+	uint8_t want[SHA256_SIZE], got[SHA256_SIZE];
+
+	for (size_t i = 0; i < len; i++)
+		message[i] = i < like->message.len ? like->message.ptr[i] : (uint8_t)i;
+	if (len > 0 && test_random() % 4 > 0)
+		message[test_random() % len] ^= 1;
+	sha256(span_of(message, len), want);
+	sha256_like(like, &trace, span_of(message, len), got);
+	if (memcmp(got, want, SHA256_SIZE) != 0)
+		test_fail(__FILE__, __LINE__, "%zu bytes like %zu", len, like->message.len);
+}
 
 /* Messages of up to max bytes, at any place; each digest must be what sha256 says. */
 static void check_random(size_t count, size_t max)
@@ -21,12 +39,13 @@ static void check_random(size_t count, size_t max)
 		work[i].message = span_of(bytes + test_random() % (BYTES_MAX - len + 1), len);
 		memset(work[i].digest, 0, SHA256_SIZE);
 	}
-	sha256_many(work, count);
+	sha256_many(work, count, &trace);
 	for (size_t i = 0; i < count; i++) {
 		sha256(work[i].message, want);
 		if (memcmp(work[i].digest, want, SHA256_SIZE) != 0)
 			test_fail(__FILE__, __LINE__, "message %zu of %zu, %zu bytes", i, count,
 				  work[i].message.len);
+		check_like(&work[i]);
 	}
 }
 
@@ -36,6 +55,15 @@ TEST(none_one_and_many)
 		check_random(count, 200);
 	for (unsigned round = 0; round < 50; round++)
 		check_random(test_random() % (WORK_MAX + 1), 400);
+}
+
+TEST(like_none)
+{
+	uint8_t want[SHA256_SIZE], got[SHA256_SIZE];
+
+	sha256(span_of(bytes, 300), want);
+	sha256_like(NULL, &trace, span_of(bytes, 300), got);
+	CHECK(memcmp(got, want, SHA256_SIZE) == 0);
 }
 
 TEST(long_messages_between_short_ones)
@@ -52,7 +80,7 @@ TEST(every_length_around_the_ends_of_blocks)
 
 	for (size_t i = 0; i < WORK_MAX; i++)
 		work[i].message = i > 0 ? span_of(bytes, i) : SPAN_EMPTY;
-	sha256_many(work, WORK_MAX);
+	sha256_many(work, WORK_MAX, &trace);
 	for (size_t i = 0; i < WORK_MAX; i++) {
 		sha256(work[i].message, want);
 		CHECK(memcmp(work[i].digest, want, SHA256_SIZE) == 0);

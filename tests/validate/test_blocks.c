@@ -79,6 +79,7 @@ TEST(a_block_that_is_not_what_its_cid_says)
 
 TEST(wanted_blocks_are_proven_together)
 {
+	static struct sha256_trace trace;
 	struct sha256_work work[3];
 	struct blocks b;
 	struct buf car;
@@ -97,7 +98,7 @@ TEST(wanted_blocks_are_proven_together)
 			work[i].message = b.wanted[i]->data;
 		}
 		CHECK_INT(b.wanted_count, ARRAY_SIZE(work));
-		sha256_many(work, ARRAY_SIZE(work));
+		sha256_many(work, ARRAY_SIZE(work), &trace);
 		if (bad < ARRAY_SIZE(work))
 			work[bad].digest[SHA256_SIZE - 1] ^= 1;
 		CHECK_INT(blocks_prove(&b, work),
