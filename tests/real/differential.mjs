@@ -6,7 +6,7 @@ import fs from 'node:fs'
 import path from 'node:path'
 import { execFileSync, spawnSync } from 'node:child_process'
 import { build, demand, finish, folder, freePort, node, stop, test } from './harness.mjs'
-import { Stream } from './stream.mjs'
+import { Stream, decodeFrame } from './stream.mjs'
 import { Pds, makeTraffic, randomAccount } from './traffic.mjs'
 import { changedFields, isCommit, makeRandom, mutate, withoutDamagedBlocks } from './mutations.mjs'
 import { oracles } from './oracles.mjs'
@@ -112,6 +112,14 @@ function relayAnswers(documents, frames) {
   return verdicts
 }
 
+// Whether the library misses the node that prevData names and nothing else: the other one does without.
+async function lacksRootBefore(oracle, frame, keys) {
+  const rest = withoutDamagedBlocks(frame)
+  const other = Object.keys(oracles).find((name) => name !== oracle)
+  const says = await oracles[oracle](rest, keys)
+  return says?.includes(`cid=${decodeFrame(frame).body.prevData}`) && (await oracles[other](rest, keys)) === null
+}
+
 class Comparison {
   constructor(random) {
     Object.assign(this, { random, asked: { unchanged: 0 }, alike: 0, classes: new Map(), unexplained: [] })
@@ -133,12 +141,13 @@ class Comparison {
 
   // The rule that decides between us and a library; undefined if there is none.
   async ruleOf({ oracle, kind, frame, original, ours, theirs }, keys) {
-    const explanation = explain({ oracle, kind, ours, theirs })
-    if (!explanation) return undefined
-    const { rule, onlyIfUnneeded, sameFields } = explanation
-    if (onlyIfUnneeded && (await oracles[oracle](withoutDamagedBlocks(frame), keys)) !== null) return undefined
-    if (sameFields && changedFields(original, frame).some((name) => sameFields.includes(name))) return undefined
-    return `${oracle}: ${rule}`
+    for (const { rule, onlyIfUnneeded, onlyIfRootBefore, sameFields } of explain({ oracle, kind, ours, theirs })) {
+      if (onlyIfUnneeded && (await oracles[oracle](withoutDamagedBlocks(frame), keys)) !== null) continue
+      if (onlyIfRootBefore && !(await lacksRootBefore(oracle, frame, keys))) continue
+      if (sameFields && changedFields(original, frame).some((name) => sameFields.includes(name))) continue
+      return `${oracle}: ${rule}`
+    }
+    return undefined
   }
 
   async compare({ category, kind, frame, original, ours }, keys) {

@@ -10,6 +10,15 @@ const explanations = [
     onlyIfUnneeded: true,
   },
   {
+    rule: 'sync, Operation Inversion: where the ops, undone, leave a link as the root, its CID is the tree before; this library wants the node',
+    oracle: 'atcute',
+    ours: /^accepted$/,
+    theirs: /^(block does not match its CID|missing block in store)/,
+    kinds: /^(bit|block\.(bit|cut|missing))$/,
+    // It must be that node alone: the other library accepts without it.
+    onlyIfRootBefore: true,
+  },
+  {
     rule: 'DASL, CAR and CID: every block has a CID of the one form, codec dag-cbor or raw; this library takes others where they are not needed',
     oracle: 'atproto',
     ours: /^bad_car$/,
@@ -26,6 +35,7 @@ const explanations = [
   },
 ]
 
+// Those that may be, most likely first.
 export function explain({ oracle, kind, ours, theirs }) {
-  return explanations.find((e) => e.ours.test(ours) && e.theirs.test(theirs ?? 'accepted') && e.kinds.test(kind) && (!e.oracle || e.oracle === oracle))
+  return explanations.filter((e) => e.ours.test(ours) && e.theirs.test(theirs ?? 'accepted') && e.kinds.test(kind) && (!e.oracle || e.oracle === oracle))
 }
