@@ -205,6 +205,7 @@ LIBEXECDIR = $(PREFIX)/libexec/standpipe
 install: all ## install below $(DESTDIR)$(PREFIX): programs, man pages, units, example configuration
 	$(Q)install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(LIBEXECDIR) $(DESTDIR)$(PREFIX)/share/man/man1 \
 		$(DESTDIR)$(PREFIX)/share/man/man8 $(DESTDIR)$(UNITDIR) $(DESTDIR)/usr/lib/sysusers.d $(DESTDIR)/usr/lib/tmpfiles.d \
+		$(DESTDIR)$(PREFIX)/share/standpipe \
 		$(DESTDIR)$(SYSCONFDIR)/standpipe
 	$(Q)install -m 755 $(B)/standpipe $(DESTDIR)$(PREFIX)/bin
 	$(Q)install -m 755 $(STAGES:%=$(B)/standpipe-%) $(DESTDIR)$(LIBEXECDIR)
@@ -214,6 +215,7 @@ install: all ## install below $(DESTDIR)$(PREFIX): programs, man pages, units, e
 		$$u >$(DESTDIR)$(UNITDIR)/$${u##*/}; done
 	$(Q)install -m 644 systemd/standpipe.sysusers $(DESTDIR)/usr/lib/sysusers.d/standpipe.conf
 	$(Q)install -m 644 systemd/standpipe.tmpfiles $(DESTDIR)/usr/lib/tmpfiles.d/standpipe.conf
+	$(Q)install -m 644 systemd/standpipe.rules.yml $(DESTDIR)$(PREFIX)/share/standpipe
 	$(Q)[ -e $(DESTDIR)$(SYSCONFDIR)/standpipe/standpipe.conf ] || \
 		install -m 644 systemd/standpipe.conf $(DESTDIR)$(SYSCONFDIR)/standpipe/standpipe.conf
 
