@@ -8,6 +8,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "tests/lib/random.h"
+
 /* nng 1.5.2 loses a few objects of a connection that is closed while it is being made. */
 const char *__lsan_default_suppressions(void);
 const char *__lsan_default_suppressions(void)
@@ -21,7 +23,7 @@ static struct {
 	unsigned failures; /* of its checks */
 	char skipped[256];
 	char folder[64];
-	uint64_t random;
+	struct random random;
 	bool seeded;
 } state;
 
@@ -129,18 +131,12 @@ uint64_t test_random(void)
 	if (!state.seeded) {
 		const char *given = getenv("TEST_SEED");
 
-		if (!given || sscanf(given, "%" SCNu64, &state.random) != 1)
+		if (!given || sscanf(given, "%" SCNu64, &state.random.state) != 1)
 			(void)!getrandom(&state.random, sizeof(state.random), 0);
-		printf("# TEST_SEED=%" PRIu64 "\n", state.random);
+		printf("# TEST_SEED=%" PRIu64 "\n", state.random.state);
 		state.seeded = true;
 	}
-	/* splitmix64 */
-	state.random += 0x9e3779b97f4a7c15u;
-	uint64_t z = state.random;
-
-	z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9u;
-	z = (z ^ (z >> 27)) * 0x94d049bb133111ebu;
-	return z ^ (z >> 31);
+	return random_next(&state.random);
 }
 
 bool test_contains(struct span s, const char *text)

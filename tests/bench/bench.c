@@ -147,8 +147,22 @@ void bench_setting(const char *name, const char *format, ...)
 	va_start(args, format);
 	vsnprintf(text, sizeof(text), format, args);
 	va_end(args);
+	if (json_object_size(state.figures) > 0)
+		test_fail(__FILE__, __LINE__, "%s is told behind a figure", name);
 	bench_say("%s: %s", name, text);
 	put_text(state.settings, name, text);
+}
+
+void bench_settings(const char *const *lines)
+{
+	char key[64];
+
+	for (; *lines; lines++) {
+		const char *equals = strchr(*lines, '=');
+
+		snprintf(key, sizeof(key), "%.*s", (int)(equals - *lines), *lines);
+		bench_setting(key, "%s", equals + 1);
+	}
 }
 
 void bench_say(const char *format, ...)

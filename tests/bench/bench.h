@@ -25,7 +25,10 @@
 
 /* First in a program: says what machine this is. */
 void bench_begin(const char *part);
+/* All of them before the first figure. */
 void bench_setting(const char *name, const char *format, ...) PRINTF(2, 3);
+/* Of a relay: lines "section.key=value", NULL at the end. */
+void bench_settings(const char *const *lines);
 /* A line of progress. */
 void bench_say(const char *format, ...) PRINTF(1, 2);
 /* The median of count runs (at least three, unless the figure is one of a long state such as

@@ -179,7 +179,7 @@ static double add_consumers(struct server *s, struct drain *d)
 
 	for (size_t i = 0; i < MEMORY_STEP; i++)
 		drain_add(d, s->port, "");
-	return (double)(rss(s) - before) / MEMORY_STEP;
+	return ((double)rss(s) - (double)before) / MEMORY_STEP;
 }
 
 static void start(struct server *s)
@@ -207,8 +207,6 @@ static void measure_replay(void)
 	struct server s;
 	double runs[BENCH_RUNS];
 
-	bench_setting("replay", "%d consumers read %d events of %d bytes each", REPLAYERS,
-		      LOG_EVENTS, EVENT_BYTES);
 	start(&s);
 	server_add(&s, LOG_EVENTS, EVENT_BYTES);
 	for (size_t i = 0; i < BENCH_RUNS; i++)
@@ -228,10 +226,7 @@ static void measure_live(void)
 	drain_start(&d);
 	for (size_t i = 0; i < MEMORY_STEPS; i++)
 		memory[i] = add_consumers(&s, &d);
-	bench_setting("memory", "%zu consumers, %d at a time", d.count, MEMORY_STEP);
 	bench_figure("fanout.rss_per_consumer_bytes", "B", memory, MEMORY_STEPS);
-	bench_setting("live", "%zu consumers, %d events a second of %d bytes", d.count,
-		      LIVE_PER_SEC, EVENT_BYTES);
 	for (size_t i = 0; i < ARRAY_SIZE(runs); i++)
 		runs[i] = live(&s, &d);
 	bench_figure("fanout.live_messages_per_cpu_s", "1/s", runs, ARRAY_SIZE(runs));
@@ -243,6 +238,12 @@ static void measure_live(void)
 TEST(fanout)
 {
 	bench_begin("fanout");
+	bench_setting("replay", "%d consumers read %d events of %d bytes each, in files of %d",
+		      REPLAYERS, LOG_EVENTS, EVENT_BYTES, FILE_EVENTS);
+	bench_setting("memory", "%d consumers, %d at a time", MEMORY_STEPS * MEMORY_STEP,
+		      MEMORY_STEP);
+	bench_setting("live", "as many, %d events a second of %d bytes, %d a run", LIVE_PER_SEC,
+		      EVENT_BYTES, LIVE_EVENTS);
 	raise_limits();
 	measure_replay();
 	measure_live();

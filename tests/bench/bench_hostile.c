@@ -37,6 +37,8 @@ TEST(hostile)
 	struct hostile h;
 
 	bench_begin("hostile");
+	bench_setting("events", "each alone, %d times, by one checker; at most %d ms each",
+		      BENCH_RUNS, MAX_MS);
 	for (size_t i = 0; hostile_make(i, &h); i++) {
 		char name[NAME_SIZE];
 

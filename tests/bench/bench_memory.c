@@ -76,12 +76,15 @@ static void check_state(struct bench_relay *r)
 	struct network_counts counts;
 
 	network_counts(r->network, &counts);
-	bench_setting("state",
-		      "%u hosts, %llu documents asked for, %lld keys, %lld accounts on hosts",
-		      counts.subscribed, (unsigned long long)counts.documents, (long long)keys,
-		      (long long)accounts);
+	bench_say("%u hosts, %ju documents asked for, %jd keys, %jd accounts on hosts",
+		  counts.subscribed, (uintmax_t)counts.documents, (intmax_t)keys,
+		  (intmax_t)accounts);
 	CHECK_INT(counts.subscribed, HOSTS);
+	CHECK(counts.documents >= ACCOUNTS);
 	CHECK(keys >= ACTIVE);
+	/* Every second of those without commits is known by an #identity alone, which puts it on no
+	 * host. */
+	CHECK(accounts >= ACTIVE + (ACCOUNTS - ACTIVE) / 2);
 }
 
 static void report_stage(const char *stage, const char *what, const double *samples)

@@ -109,6 +109,7 @@ TEST(recover)
 	snprintf(setting, sizeof(setting), "group.data_dir=%s", folder);
 	l = loop_new();
 	g = group_new(l, settings);
+	bench_settings(group_settings(g));
 	for (size_t i = 0; i < BENCH_RUNS && !test_has_failed(); i++) {
 		lose_group(folder, n, &frame);
 		runs[i] = start(g);

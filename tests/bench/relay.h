@@ -5,9 +5,8 @@
 #pragma once
 
 #include "tests/bench/bench.h"
-#include "tests/lib/group.h"
-#include "tests/simnet/network.h"
-#include "tests/simnet/reader.h"
+#include "tests/simnet/player.h"
+#include "tests/simnet/relay.h"
 
 enum bench_stage {
 	BENCH_INGEST,
@@ -33,15 +32,13 @@ struct bench_relay {
 	void (*on_send)(void *arg, struct span frame);
 	void (*on_frame)(void *arg, struct span frame);
 	void *arg;
-	/* bench_relay_play */
-	struct corpus *corpus;
-	uint64_t sent, limit, per_sec, since_usec, sent_before;
-	struct loop_timer timer;
+	struct player *player; /* from the first bench_relay_play on */
+	uint64_t due;          /* of what was sent, that has to come out */
+	uint64_t end;          /* of what is sent */
 };
 
-/* settings: more lines "section.key=value", NULL at the end. The first host's list is the relay's
- * bootstrap. Copies what it needs of the world's settings, but for the port, which is a free
- * one. */
+/* settings: see relay_new. Copies what it needs of the world's settings, but for the port, which is
+ * a free one. */
 void bench_relay_open(struct bench_relay *r, const struct world_settings *w,
 		      const char *const *settings);
 void bench_relay_close(struct bench_relay *r);

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 
 #include "tests/faults/control.h"
+#include "tests/lib/random.h"
 
 #define CLOCK_MAX_USEC (100 * USEC_PER_SEC)  /* less than a rev may be ahead */
 #define TORN_MAX_BYTES MIB(1)                /* modulo the size of a write */
@@ -40,11 +41,7 @@ const char *fault_type_name(enum fault_type t)
 
 static uint64_t draw(uint64_t *state, uint64_t below)
 {
-	uint64_t z = *state += UINT64_C(0x9e3779b97f4a7c15);
-
-	z = (z ^ z >> 30) * UINT64_C(0xbf58476d1ce4e5b9);
-	z = (z ^ z >> 27) * UINT64_C(0x94d049bb133111eb);
-	return (z ^ z >> 31) % below;
+	return random_mix(*state += UINT64_C(0x9e3779b97f4a7c15)) % below;
 }
 
 static enum fault_type draw_type(uint64_t *state)

@@ -55,7 +55,7 @@ struct group_test {
 	uint16_t port;
 	struct member members[GROUP_TEST_MEMBERS_MAX];
 	size_t member_count;
-	char *settings[SETTINGS_MAX];
+	char *settings[SETTINGS_MAX + 1]; /* NULL at the end */
 	size_t setting_count;
 	char *environment[ENVIRONMENT_MAX][2];
 	size_t environment_count;
@@ -651,6 +651,11 @@ void group_expect_failures(struct group_test *g)
 const char *group_member_name(const struct group_test *g, size_t i)
 {
 	return i < g->member_count ? g->members[i].name : NULL;
+}
+
+const char *const *group_settings(const struct group_test *g)
+{
+	return (const char *const *)g->settings;
 }
 
 const char *group_data_folder(const struct group_test *g)

@@ -47,6 +47,9 @@ const char *group_member_name(const struct group_test *g, size_t i);
 /* The process of a member, as the system knows it, so that it may be stopped; 0: it has none
  * now. */
 pid_t group_pid(struct group_test *g, const char *member);
+/* All that it is told, what group_new sets included, NULL at the end; a later line wins over an
+ * earlier one of the same key. Valid until group_free. */
+const char *const *group_settings(const struct group_test *g);
 /* Its folders. Valid until group_free. */
 const char *group_data_folder(const struct group_test *g);
 uint16_t group_port(const struct group_test *g);

@@ -4,7 +4,7 @@
  */
 #pragma once
 
-#include "tests/simnet/random.h"
+#include "tests/lib/random.h"
 #include "tests/simnet/world.h"
 
 enum content {

@@ -67,6 +67,7 @@ void directory_ask(struct directory *d, const struct request *q, uint64_t now_us
 	*ret = (struct directory_answer){.headers = "", .after_usec = d->manners.latency_usec};
 	d->documents++;
 	if (is_over_limit(d, now_usec)) {
+		d->refused++;
 		ret->status = refuse(json, 429, "RateLimitExceeded");
 		ret->headers = "Retry-After: 1\r\n";
 	} else if (is_unlucky(d)) {

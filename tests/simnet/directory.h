@@ -11,6 +11,7 @@ struct directory {
 	struct world *world;
 	struct directory_manners manners;
 	uint64_t documents; /* asked for, whatever the answer */
+	uint64_t refused;   /* of those, with 429 */
 	uint64_t second;    /* that is being counted, */
 	unsigned in_second; /* requests in it */
 	uint64_t random;

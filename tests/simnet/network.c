@@ -566,6 +566,7 @@ void network_counts(const struct network *n, struct network_counts *ret)
 		.resets = n->resets,
 		.events = n->room.events,
 		.documents = n->directory.documents,
+		.refused = n->directory.refused,
 		.pending_bytes = n->room.pending_bytes + n->queued_bytes,
 	};
 }

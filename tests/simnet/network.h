@@ -74,6 +74,7 @@ struct network_counts {
 	uint64_t connections;   /* ever accepted */
 	uint64_t events;        /* given to sockets, over all subscribers */
 	uint64_t documents;     /* asked of the directory or a did:web name */
+	uint64_t refused;       /* of those, with 429 */
 	uint64_t resets;        /* of connections to the directory, because it is down */
 	uint64_t pending_bytes; /* waiting for sockets */
 };

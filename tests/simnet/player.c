@@ -3,7 +3,7 @@
 #include <assert.h>
 #include <stdlib.h>
 
-#define TICK_USEC    (5 * USEC_PER_MSEC)
+#define TICK_USEC    USEC_PER_MSEC
 #define ARREARS_USEC USEC_PER_SEC /* more than that is not made up for */
 #define BURST_MAX    256          /* events, before everything else on the loop has its turn */
 
@@ -17,6 +17,9 @@ struct player {
 	uint64_t per_sec;
 	uint64_t since_usec; /* the time up to which events are sent, at a rate */
 	uint64_t sent;
+	uint64_t end; /* of sent; then it stops */
+	void (*on_send)(void *arg, const struct corpus_record *r);
+	void *arg;
 	bool at_barrier;
 	bool done;
 };
@@ -46,12 +49,30 @@ void player_free(struct player *p)
 	free(p);
 }
 
-void player_start(struct player *p)
+static void start(struct player *p, uint64_t end)
 {
 	if (p->done || loop_timer_is_set(&p->timer))
 		return;
+	p->end = end;
 	p->since_usec = loop_now_usec(p->loop);
 	loop_timer_set(p->loop, &p->timer, 0);
+}
+
+void player_start(struct player *p)
+{
+	start(p, UINT64_MAX);
+}
+
+void player_start_for(struct player *p, uint64_t events)
+{
+	start(p, p->sent + events);
+}
+
+void player_on_send(struct player *p, void (*f)(void *arg, const struct corpus_record *r),
+		    void *arg)
+{
+	p->on_send = f;
+	p->arg = arg;
 }
 
 void player_stop(struct player *p)
@@ -79,6 +100,8 @@ static void send_event(struct player *p, const struct corpus_record *r)
 {
 	if (p->judge)
 		judge_sent(p->judge, r);
+	if (p->on_send)
+		p->on_send(p->arg, r);
 	network_send(p->network, r);
 	p->sent++;
 }
@@ -144,10 +167,12 @@ static void play(void *arg)
 	struct player *p = arg;
 	uint64_t due = count_due(p), sent = 0;
 
+	if (due > p->end - p->sent)
+		due = p->end - p->sent;
 	while (sent < due && sent < BURST_MAX && !is_full(p) && play_next(p))
 		sent++;
 	count_sent(p, sent);
-	if (p->done)
+	if (p->done || p->sent == p->end)
 		return;
 	/* A wait at a barrier is not made up for. */
 	if (p->at_barrier)

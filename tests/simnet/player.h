@@ -20,7 +20,12 @@ struct player *player_new(struct loop *l, struct corpus *c, struct world *w, str
 			  struct judge *j, uint64_t per_sec);
 void player_free(struct player *p);
 void player_start(struct player *p);
+/* So many events more, and no more until it is told to. Not while it plays. */
+void player_start_for(struct player *p, uint64_t events);
 void player_stop(struct player *p);
+/* f is told of each event before it is sent. */
+void player_on_send(struct player *p, void (*f)(void *arg, const struct corpus_record *r),
+		    void *arg);
 void player_set_rate(struct player *p, uint64_t per_sec);
 /* All of the corpus is with the hosts. */
 bool player_is_done(const struct player *p);

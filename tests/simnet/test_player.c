@@ -256,6 +256,51 @@ TEST(what_is_stopped_goes_on_when_it_is_started)
 	stage_close(&s);
 }
 
+struct part {
+	const struct stage *stage;
+	uint64_t want, told;
+};
+
+static bool has_sent_part(void *arg)
+{
+	const struct part *p = arg;
+
+	return player_sent(p->stage->player) >= p->want && judge_is_complete(p->stage->judge);
+}
+
+static void count_told(void *arg, const struct corpus_record *r)
+{
+	struct part *p = arg;
+
+	p->told += r->frame.len > 0;
+}
+
+TEST(a_part_is_sent_and_no_more)
+{
+	struct stage s;
+	struct part p = {.stage = &s, .want = 1000};
+
+	stage_open(&s);
+	for (uint32_t i = 0; i < 4000; i++)
+		write_event(&s, i % 10, 10);
+	play(&s, true, 0);
+	player_stop(s.player);
+	player_on_send(s.player, count_told, &p);
+	player_start_for(s.player, 1000);
+	wait_until(s.loop, has_sent_part, &p, "a part");
+	CHECK_INT(player_sent(s.player), 1000);
+	player_start_for(s.player, 7);
+	p.want = 1007;
+	wait_until(s.loop, has_sent_part, &p, "a few more");
+	CHECK_INT(player_sent(s.player), 1007);
+	CHECK(!player_is_done(s.player));
+	player_start(s.player);
+	wait_until(s.loop, is_judged, &s, "all came");
+	CHECK_INT(p.told, 4000);
+	CHECK(judge_verdict(s.judge));
+	stage_close(&s);
+}
+
 static void play_change(struct stage *s, bool is_judged_too)
 {
 	stage_open(s);

@@ -9,6 +9,8 @@
 #include <openssl/obj_mac.h>
 #include <secp256k1.h>
 
+#include "tests/lib/random.h"
+
 #define HOST_MAX    60000
 #define ACCOUNT_MAX (1u << 30)
 #define DOMAIN      "sim.test"
@@ -72,17 +74,10 @@ const struct world_settings *world_settings(const struct world *w)
 	return &w->settings;
 }
 
-/* splitmix64's last step: any change of the input changes half of the output. */
-static uint64_t mix(uint64_t z)
-{
-	z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9u;
-	z = (z ^ (z >> 27)) * 0x94d049bb133111ebu;
-	return z ^ (z >> 31);
-}
-
 static uint64_t random_of(const struct world *w, enum purpose purpose, uint64_t number)
 {
-	return mix(mix(w->settings.seed + (uint64_t)purpose * 0x9e3779b97f4a7c15u) + number);
+	return random_mix(random_mix(w->settings.seed + (uint64_t)purpose * 0x9e3779b97f4a7c15u) +
+			  number);
 }
 
 static bool is_among(const struct world *w, enum purpose purpose, uint32_t account,
@@ -301,7 +296,7 @@ const char *world_handle(const struct world *w, uint32_t account, uint32_t numbe
 /* The account's place, or the empty one where it would be. */
 static struct change *find_change(const struct world *w, uint32_t account)
 {
-	size_t at = mix(account) & (w->change_cap - 1);
+	size_t at = random_mix(account) & (w->change_cap - 1);
 
 	while (w->changes[at].is_used && w->changes[at].account != account)
 		at = (at + 1) & (w->change_cap - 1);

@@ -9,13 +9,17 @@ struct random {
 	uint64_t state;
 };
 
-static inline uint64_t random_next(struct random *r)
+/* Any change of the number changes half of the result's bits. */
+static inline uint64_t random_mix(uint64_t z)
 {
-	uint64_t z = r->state += 0x9e3779b97f4a7c15u;
-
 	z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9u;
 	z = (z ^ (z >> 27)) * 0x94d049bb133111ebu;
 	return z ^ (z >> 31);
+}
+
+static inline uint64_t random_next(struct random *r)
+{
+	return random_mix(r->state += 0x9e3779b97f4a7c15u);
 }
 
 /* 0 to end - 1. */
