@@ -11,7 +11,7 @@
 
 #include "common/bytes.h"
 
-#define FAILURES_MAX           16384 /* as many as there may be fetches in hand, resolver.h */
+#define FAILURES_MAX           16384 /* as many as there may be fetches in hand, fetches.h */
 #define FAILURES_WAIT_MAX_USEC UINT64_C(60000000)
 
 struct failures;

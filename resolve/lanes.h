@@ -13,7 +13,7 @@
 #include "resolve/resolver.h"
 
 #define LANES_HOLD_BYTES 262144  /* about 1,000 answers */
-#define LANES_OUTBOX_MAX 4194304 /* an eighth of the largest answers to RESOLVER_LOOKUPS_MAX */
+#define LANES_OUTBOX_MAX 4194304 /* an eighth of the largest answers to FETCHES_WAITERS_MAX */
 
 struct lanes;
 

@@ -5,10 +5,10 @@
 #include <stdlib.h>
 
 #include "common/log.h"
-#include "common/did_document.h"
+#include "resolve/document_answer.h"
 #include "resolve/failures.h"
-
-#define BUCKETS 16384 /* one for each fetch that may be in hand */
+#include "resolve/fetches.h"
+#include "resolve/queue.h"
 
 enum lookup_result {
 	LOOKUP_CACHE,
@@ -20,36 +20,6 @@ enum lookup_result {
 	LOOKUP_RESULTS,
 };
 
-struct waiter {
-	struct waiter *next;
-	void *asker;
-	uint64_t newer_than_usec;
-	bool needs_next; /* the fetch that is under way began too early for it */
-};
-
-struct fetch {
-	struct resolver *resolver;
-	struct fetch *next_in_bucket;
-	struct fetch *next_in_queue;
-	struct waiter *waiters, **waiters_end;
-	enum did_method method;
-	bool under_way;
-	uint64_t started_usec;       /* clock_usec, once under way */
-	struct directory *directory; /* did:plc, while under way */
-	unsigned tried;              /* numbers of the directories that failed, as bits */
-	struct loop_timer due; /* set: it is in no queue yet, for its DID was fetched just now */
-	size_t did_len;
-	uint8_t did[];
-};
-
-struct queue {
-	struct fetch *first, **end;
-	size_t count;
-	unsigned under_way;
-	unsigned under_way_max;
-	size_t fetches, waiters; /* of this method, in hand */
-};
-
 struct resolver {
 	struct resolver_options options;
 	struct failures *failures;
@@ -57,12 +27,9 @@ struct resolver {
 	uint64_t ttl_failed_usec;
 	uint64_t refresh_usec;
 	unsigned concurrency;
-	struct fetch *buckets[BUCKETS];
+	struct fetches *fetches;
 	struct queue queues[DID_METHODS];
 	enum did_method turn; /* whose queue is looked at first next time */
-	size_t fetch_count;
-	size_t waiter_count;
-	int64_t bytes; /* of fetches and waiters */
 	struct loop_timer rest;
 	struct log_limit failure_log;
 	struct log_limit cache_log;
@@ -70,9 +37,9 @@ struct resolver {
 	uint64_t *resolved[DID_METHODS][IDENTITY_UNAVAILABLE + 1];
 };
 
-static struct span fetch_did(const struct fetch *f)
+static struct resolver *resolver_of(const struct fetch *f)
 {
-	return span_of(f->did, f->did_len);
+	return f->owner;
 }
 
 /* Answers. */
@@ -118,94 +85,22 @@ static void answer_without_fetch(struct resolver *r, struct span did, uint64_t n
 	answer_status(r, did, IDENTITY_UNAVAILABLE, now, asker);
 }
 
-/* Waiters. */
-
-/* Whether news of that time cannot be had from the fetch that is under way. A clock that was set
- * back since it began says nothing about what came first; then it is taken for older. */
-static bool began_too_early(const struct fetch *f, uint64_t newer_than_usec)
-{
-	return f->under_way && newer_than_usec > 0 &&
-	       (newer_than_usec > f->started_usec || clock_usec() < f->started_usec);
-}
-
-/* The waiter of this asker for the same fetch, if it waits already: one answer is for both. */
-static struct waiter *find_waiter(const struct fetch *f, const void *asker, bool needs_next)
-{
-	struct waiter *w = f->waiters;
-
-	while (w && (w->asker != asker || w->needs_next != needs_next))
-		w = w->next;
-	return w;
-}
-
-static void add_waiter(struct fetch *f, uint64_t newer_than_usec, void *asker)
-{
-	bool needs_next = began_too_early(f, newer_than_usec);
-	struct waiter *w = find_waiter(f, asker, needs_next);
-
-	if (w) {
-		if (w->newer_than_usec < newer_than_usec)
-			w->newer_than_usec = newer_than_usec;
-		return;
-	}
-	w = xcalloc(1, sizeof(*w));
-	w->asker = asker;
-	w->newer_than_usec = newer_than_usec;
-	w->needs_next = needs_next;
-	*f->waiters_end = w;
-	f->waiters_end = &w->next;
-	f->resolver->waiter_count++;
-	f->resolver->queues[f->method].waiters++;
-	f->resolver->bytes += (int64_t)sizeof(*w);
-}
-
-/* Takes *at out of its list. Free with free(). */
-static struct waiter *take_waiter(struct fetch *f, struct waiter **at)
-{
-	struct waiter *w = *at;
-
-	*at = w->next;
-	if (f->waiters_end == &w->next)
-		f->waiters_end = at;
-	f->resolver->waiter_count--;
-	f->resolver->queues[f->method].waiters--;
-	f->resolver->bytes -= (int64_t)sizeof(*w);
-	return w;
-}
-
-/* Fetches in hand: in their bucket, and either in a queue or under way. */
-
-static struct fetch **bucket_of(struct resolver *r, struct span did)
-{
-	return &r->buckets[span_hash(did) % BUCKETS];
-}
-
-static struct fetch *find_fetch(struct resolver *r, struct span did)
-{
-	struct fetch *f = *bucket_of(r, did);
-
-	while (f && !span_equal(fetch_did(f), did))
-		f = f->next_in_bucket;
-	return f;
-}
-
-static void enqueue(struct fetch *f)
-{
-	struct queue *q = &f->resolver->queues[f->method];
-
-	f->next_in_queue = NULL;
-	*q->end = f;
-	q->end = &f->next_in_queue;
-	q->count++;
-}
+/* Where a fetch stands. */
 
 static void pump(struct resolver *r);
 static void give_up_queue(struct queue *q);
 
+static void enqueue(struct fetch *f)
+{
+	struct resolver *r = f->owner;
+
+	queue_put(&r->queues[f->method], f);
+}
+
 static void on_due(void *arg)
 {
 	struct fetch *f = arg;
-	struct resolver *r = f->resolver;
+	struct resolver *r = f->owner;
 
 	enqueue(f);
 	if (r->concurrency == 0)
@@ -217,7 +112,7 @@ static void on_due(void *arg)
  * clock was set back) has no say. */
 static void enqueue_when_due(struct fetch *f, uint64_t started_usec)
 {
-	struct resolver *r = f->resolver;
+	struct resolver *r = f->owner;
 	uint64_t now = clock_usec(), age = now - started_usec;
 
 	f->tried = 0;
@@ -227,61 +122,13 @@ static void enqueue_when_due(struct fetch *f, uint64_t started_usec)
 		loop_timer_set(r->options.loop, &f->due, r->refresh_usec - age);
 }
 
-static struct fetch *dequeue(struct queue *q)
-{
-	struct fetch *f = q->first;
-
-	q->first = f->next_in_queue;
-	if (!q->first)
-		q->end = &q->first;
-	q->count--;
-	return f;
-}
-
-static void on_due(void *arg);
-
-static struct fetch *fetch_new(struct resolver *r, struct span did,
-			       const struct document_place *place)
-{
-	struct fetch *f = xcalloc(1, sizeof(*f) + did.len), **bucket = bucket_of(r, did);
-
-	f->resolver = r;
-	f->waiters_end = &f->waiters;
-	f->method = place->method;
-	loop_timer_init(&f->due, on_due, f);
-	f->did_len = did.len;
-	memcpy(f->did, did.ptr, did.len);
-	f->next_in_bucket = *bucket;
-	*bucket = f;
-	r->fetch_count++;
-	r->queues[f->method].fetches++;
-	r->bytes += (int64_t)(sizeof(*f) + did.len);
-	return f;
-}
-
-/* Out of its bucket. It is in no queue, and nobody waits for it. */
-static void fetch_free(struct fetch *f)
-{
-	struct resolver *r = f->resolver;
-	struct fetch **at = bucket_of(r, fetch_did(f));
-
-	while (*at != f)
-		at = &(*at)->next_in_bucket;
-	*at = f->next_in_bucket;
-	loop_timer_cancel(r->options.loop, &f->due);
-	r->fetch_count--;
-	r->queues[f->method].fetches--;
-	r->bytes -= (int64_t)(sizeof(*f) + f->did_len);
-	free(f);
-}
-
 /* The end of a fetch. */
 
 /* Where the document is: as it was when the lookup came; of did:plc at the directory that is
  * asked. */
 static struct document_place fetch_place(const struct fetch *f)
 {
-	const struct resolver_options *o = &f->resolver->options;
+	const struct resolver_options *o = &resolver_of(f)->options;
 	const struct document_place *directory = f->directory ? directory_place(f->directory)
 							      : directories_first(o->directories);
 	struct document_place place;
@@ -316,7 +163,7 @@ static void log_cache_failure(struct resolver *r)
 static void leave_slot(struct fetch *f)
 {
 	f->under_way = false;
-	f->resolver->queues[f->method].under_way--;
+	resolver_of(f)->queues[f->method].under_way--;
 }
 
 /* How the directory is, as this answer shows it; it may be tried no more for this document. */
@@ -325,16 +172,17 @@ static void leave_directory(struct fetch *f, enum directory_outcome outcome, uin
 	if (!f->directory)
 		return;
 	f->tried |= 1u << directory_number(f->directory);
-	directory_done(f->directory, outcome, rest_usec, loop_now_usec(f->resolver->options.loop));
+	directory_done(f->directory, outcome, rest_usec,
+		       loop_now_usec(resolver_of(f)->options.loop));
 	f->directory = NULL;
 }
 
 static void answer_all_without_fetch(struct fetch *f)
 {
 	while (f->waiters) {
-		struct waiter *w = take_waiter(f, &f->waiters);
+		struct waiter *w = fetch_take_waiter(f, &f->waiters);
 
-		answer_without_fetch(f->resolver, fetch_did(f), w->newer_than_usec, w->asker,
+		answer_without_fetch(f->owner, fetch_did(f), w->newer_than_usec, w->asker,
 				     LOOKUP_RESULTS);
 		free(w);
 	}
@@ -343,7 +191,7 @@ static void answer_all_without_fetch(struct fetch *f)
 /* A passing failure: nothing is learnt about the account, and all who wait are told so. */
 static void fail(struct fetch *f, const char *reason, uint64_t again_usec)
 {
-	struct resolver *r = f->resolver;
+	struct resolver *r = f->owner;
 
 	if (again_usec < r->ttl_failed_usec)
 		again_usec = r->ttl_failed_usec;
@@ -373,14 +221,16 @@ static void fail_here(struct fetch *f, const char *reason, enum directory_outcom
 
 /* Something is known now. Who asked for news from after the beginning of this fetch waits for
  * another: one more, whatever clocks say. */
-static void succeed(struct fetch *f, const struct cache_entry *e)
+static void succeed(struct fetch *f, const struct cache_entry *known)
 {
-	struct resolver *r = f->resolver;
+	struct resolver *r = f->owner;
 	struct waiter **at = &f->waiters;
+	struct cache_entry e = *known;
 
-	if (cache_put(r->options.cache, fetch_did(f), e) < 0)
+	e.fetched_usec = f->started_usec;
+	if (cache_put(r->options.cache, fetch_did(f), &e) < 0)
 		log_cache_failure(r);
-	*r->resolved[f->method][e->status] += 1;
+	*r->resolved[f->method][e.status] += 1;
 	failures_forget(r->failures, fetch_did(f));
 	leave_directory(f, DIRECTORY_WELL, 0);
 	leave_slot(f);
@@ -392,8 +242,8 @@ static void succeed(struct fetch *f, const struct cache_entry *e)
 			at = &(*at)->next;
 			continue;
 		}
-		w = take_waiter(f, at);
-		answer_entry(r, fetch_did(f), e, w->asker);
+		w = fetch_take_waiter(f, at);
+		answer_entry(r, fetch_did(f), &e, w->asker);
 		free(w);
 	}
 	if (f->waiters)
@@ -403,83 +253,12 @@ static void succeed(struct fetch *f, const struct cache_entry *e)
 	pump(r);
 }
 
-static void succeed_without_document(struct fetch *f, enum identity_status status)
-{
-	struct cache_entry e = {.status = status, .fetched_usec = f->started_usec};
-
-	succeed(f, &e);
-}
-
-static void take_document(struct fetch *f, struct span body)
-{
-	struct cache_entry e = {.status = IDENTITY_FOUND, .fetched_usec = f->started_usec};
-	const struct host_policy *policy = f->resolver->options.policy;
-	struct did_document d;
-	enum did_document_fault fault = did_document_parse(body, fetch_did(f), &d);
-
-	/* What stands before a directory that is not well answers for it: a page for people. */
-	if (fault == DID_DOCUMENT_NOT_JSON && f->method == DID_METHOD_PLC) {
-		fail_here(f, "the answer is no document", DIRECTORY_FAILED, 0);
-		return;
-	}
-	if (fault != DID_DOCUMENT_OK) {
-		log_debug("document refused: %s did=%s", did_document_fault_name(fault),
-			  log_text(fetch_did(f)));
-		succeed_without_document(f, IDENTITY_UNUSABLE);
-		return;
-	}
-	if (d.pds_is_plain && !host_policy_is_plain(policy, &d.pds)) {
-		log_debug("document refused: the PDS is reached by http: only did=%s",
-			  log_text(fetch_did(f)));
-		succeed_without_document(f, IDENTITY_UNUSABLE);
-		return;
-	}
-	e.key = d.key;
-	host_format(&d.pds, e.pds);
-	memcpy(e.handle, d.handle, sizeof(e.handle));
-	succeed(f, &e);
-}
-
-/* Too many requests, or a server that is not well. */
-static void take_refusal(struct fetch *f, const struct http_answer *a)
-{
-	bool told = a->status == 429 || a->retry_after_sec > 0;
-	uint64_t rest = a->retry_after_sec * USEC_PER_SEC;
-
-	if (rest < DIRECTORIES_REST_MIN_USEC)
-		rest = DIRECTORIES_REST_MIN_USEC;
-	if (rest > DIRECTORIES_REST_MAX_USEC)
-		rest = DIRECTORIES_REST_MAX_USEC;
-	fail_here(f, a->reason, told ? DIRECTORY_BUSY : DIRECTORY_FAILED, told ? rest : 0);
-}
-
-/* Final answers about the account: 200, 404, 410, and of did:web a redirect, which is not followed.
- * Everything else may be different in a moment. */
-static void take_status(struct fetch *f, const struct http_answer *a)
-{
-	bool web = f->method == DID_METHOD_WEB;
-
-	if (a->status == 200)
-		take_document(f, a->body);
-	else if (a->status == 404)
-		succeed_without_document(f, IDENTITY_NOT_FOUND);
-	else if (a->status == 410)
-		/* Only a directory keeps tombstones [did:plc]. */
-		succeed_without_document(f, web ? IDENTITY_NOT_FOUND : IDENTITY_TOMBSTONED);
-	else if (a->status / 100 == 3 && web)
-		succeed_without_document(f, IDENTITY_UNUSABLE);
-	else if (a->status == 429 || a->status / 100 == 5)
-		take_refusal(f, a);
-	else
-		fail_here(f, a->reason, DIRECTORY_WELL, 0);
-}
-
 static void take_name_state(void *arg, enum name_state state)
 {
 	struct fetch *f = arg;
 
 	if (state == NAME_MISSING)
-		succeed_without_document(f, IDENTITY_NOT_FOUND);
+		succeed(f, &(struct cache_entry){.status = IDENTITY_NOT_FOUND});
 	else
 		fail(f, "the name does not resolve", 0);
 }
@@ -488,38 +267,31 @@ static void ask_name(struct fetch *f)
 {
 	struct document_place place = fetch_place(f);
 
-	names_ask(f->resolver->options.names, place.host.name, take_name_state, f);
+	names_ask(resolver_of(f)->options.names, place.host.name, take_name_state, f);
 }
 
 static void take_http_answer(void *arg, const struct http_answer *a)
 {
 	struct fetch *f = arg;
-	bool web = f->method == DID_METHOD_WEB;
+	struct resolver *r = f->owner;
+	struct document_answer d;
 
-	switch (a->outcome) {
-	case HTTP_ANSWERED:
-		take_status(f, a);
+	if (a->outcome == HTTP_CANCELLED)
+		return; /* resolver_free follows */
+	document_answer_read(f->method, fetch_did(f), r->options.policy, a, &d);
+	switch (d.outcome) {
+	case DOCUMENT_KNOWN:
+		if (d.reason)
+			log_debug("document refused: %s did=%s", log_text(span_str(d.reason)),
+				  log_text(fetch_did(f)));
+		succeed(f, &d.entry);
 		break;
-	case HTTP_NO_NAME:
-		if (web)
-			ask_name(f);
-		else
-			fail_here(f, a->reason, DIRECTORY_FAILED, 0);
+	case DOCUMENT_PASSES:
+		fail_here(f, d.reason, d.directory, d.rest_usec);
 		break;
-	case HTTP_FORBIDDEN:
-		/* Of the directory it is our configuration that is wrong, not the account. */
-		if (web)
-			succeed_without_document(f, IDENTITY_UNUSABLE);
-		else
-			fail_here(f, a->reason, DIRECTORY_FAILED, 0);
+	case DOCUMENT_NAME:
+		ask_name(f);
 		break;
-	case HTTP_CANCELLED:
-		break; /* resolver_free follows */
-	case HTTP_TOO_LARGE:
-		succeed_without_document(f, IDENTITY_UNUSABLE);
-		break;
-	default:
-		fail_here(f, a->reason, DIRECTORY_FAILED, 0);
 	}
 }
 
@@ -528,7 +300,7 @@ static void take_http_answer(void *arg, const struct http_answer *a)
 /* Of did:plc the directory has been picked. */
 static void request_document(struct fetch *f)
 {
-	struct resolver *r = f->resolver;
+	struct resolver *r = f->owner;
 	struct http_request request = {
 		.purpose = f->method == DID_METHOD_PLC ? HTTP_PLC : HTTP_DID_WEB,
 		.max_bytes = LIMIT_DID_DOCUMENT,
@@ -548,7 +320,7 @@ static void request_document(struct fetch *f)
 /* The next directory, while the fetch keeps its place among those under way. */
 static bool start_elsewhere(struct fetch *f)
 {
-	struct resolver_options *o = &f->resolver->options;
+	struct resolver_options *o = &resolver_of(f)->options;
 	uint64_t wait;
 
 	f->directory = directories_pick(o->directories, f->tried, loop_now_usec(o->loop), &wait);
@@ -560,15 +332,16 @@ static bool start_elsewhere(struct fetch *f)
 
 /* Whether there is a directory for the first of the queue; if not, the queue is looked at again
  * when there may be one. */
-static bool has_directory(struct resolver *r, struct queue *q)
+static bool has_directory(struct resolver *r, const struct queue *q)
 {
+	struct fetch *f = queue_peek(q);
 	uint64_t wait = UINT64_MAX;
 
-	if (q != &r->queues[DID_METHOD_PLC])
+	if (f->method != DID_METHOD_PLC)
 		return true;
-	q->first->directory = directories_pick(r->options.directories, q->first->tried,
-					       loop_now_usec(r->options.loop), &wait);
-	if (q->first->directory)
+	f->directory = directories_pick(r->options.directories, f->tried,
+					loop_now_usec(r->options.loop), &wait);
+	if (f->directory)
 		return true;
 	if (wait != UINT64_MAX)
 		loop_timer_set(r->options.loop, &r->rest, wait);
@@ -581,13 +354,13 @@ static bool may_start(const struct resolver *r, const struct queue *q)
 
 	for (enum did_method m = 0; m < DID_METHODS; m++)
 		under_way += r->queues[m].under_way;
-	return q->first && under_way < r->concurrency && q->under_way < q->under_way_max;
+	return q->count > 0 && under_way < r->concurrency && q->under_way < q->under_way_max;
 }
 
 static void start(struct fetch *f)
 {
 	f->under_way = true;
-	f->resolver->queues[f->method].under_way++;
+	resolver_of(f)->queues[f->method].under_way++;
 	request_document(f);
 }
 
@@ -599,7 +372,7 @@ static void pump(struct resolver *r)
 
 		r->turn = (r->turn + 1) % DID_METHODS;
 		if (may_start(r, q) && has_directory(r, q)) {
-			start(dequeue(q));
+			start(queue_get(q));
 			idle = 0;
 		} else {
 			idle++;
@@ -630,16 +403,11 @@ static bool answer_from_cache(struct resolver *r, struct span did, uint64_t newe
 static bool is_refused(const struct resolver *r, struct span did, enum did_method method,
 		       const struct fetch *in_hand)
 {
-	const struct queue *q = &r->queues[method];
-	size_t part = method == DID_METHOD_WEB ? RESOLVER_WEB_PART : 1;
-
-	if (r->concurrency == 0 || r->waiter_count >= RESOLVER_LOOKUPS_MAX ||
-	    q->waiters >= RESOLVER_LOOKUPS_MAX / part)
+	if (r->concurrency == 0 || !fetches_has_room_to_wait(r->fetches, method))
 		return true;
 	if (in_hand)
 		return false;
-	return r->fetch_count >= RESOLVER_FETCHES_MAX ||
-	       q->fetches >= RESOLVER_FETCHES_MAX / part ||
+	return !fetches_has_room(r->fetches, method) ||
 	       failures_has(r->failures, did, loop_now_usec(r->options.loop));
 }
 
@@ -683,7 +451,7 @@ void resolver_lookup(struct resolver *r, const struct lookup *lookup, void *aske
 		return;
 	if (answer_stale_while_resting(r, lookup, place.method, asker))
 		return;
-	f = find_fetch(r, lookup->did);
+	f = fetches_find(r->fetches, lookup->did);
 	if (is_refused(r, lookup->did, place.method, f)) {
 		answer_without_fetch(r, lookup->did, lookup->newer_than_usec, asker,
 				     LOOKUP_REFUSED);
@@ -691,33 +459,19 @@ void resolver_lookup(struct resolver *r, const struct lookup *lookup, void *aske
 	}
 	if (f) {
 		*r->lookups[LOOKUP_COALESCED] += 1;
-		add_waiter(f, lookup->newer_than_usec, asker);
+		fetch_add_waiter(f, lookup->newer_than_usec, asker);
 		return;
 	}
 	*r->lookups[LOOKUP_FETCHED] += 1;
-	f = fetch_new(r, lookup->did, &place);
-	add_waiter(f, lookup->newer_than_usec, asker);
+	f = fetch_new(r->fetches, lookup->did, place.method, on_due, r);
+	fetch_add_waiter(f, lookup->newer_than_usec, asker);
 	enqueue_when_due(f, last_fetched(r, lookup->did));
 	pump(r);
 }
 
-static void forget_in(struct fetch *f, const void *asker)
-{
-	struct waiter **at = &f->waiters;
-
-	while (*at) {
-		if ((*at)->asker == asker)
-			free(take_waiter(f, at));
-		else
-			at = &(*at)->next;
-	}
-}
-
 void resolver_forget(struct resolver *r, const void *asker)
 {
-	for (size_t i = 0; i < BUCKETS; i++)
-		for (struct fetch *f = r->buckets[i]; f; f = f->next_in_bucket)
-			forget_in(f, asker);
+	fetches_forget(r->fetches, asker);
 }
 
 /* The resolver itself. */
@@ -734,7 +488,9 @@ static int64_t queued_count(void *arg)
 
 static int64_t queue_bytes(void *arg)
 {
-	return ((const struct resolver *)arg)->bytes + (int64_t)sizeof(struct resolver);
+	const struct resolver *r = arg;
+
+	return fetches_bytes(r->fetches) + (int64_t)sizeof(*r);
 }
 
 static void add_resolved_metrics(struct resolver *r, struct metrics *m)
@@ -762,7 +518,7 @@ static int64_t queue_fill(void *arg)
 {
 	const struct resolver *r = arg;
 
-	return (int64_t)(1000 * r->fetch_count / RESOLVER_FETCHES_MAX);
+	return (int64_t)(1000 * fetches_count(r->fetches) / FETCHES_MAX);
 }
 
 static void add_metrics(struct resolver *r)
@@ -797,8 +553,8 @@ static void add_metrics(struct resolver *r)
 /* Nothing more is fetched: who waits for what is not under way is told so. */
 static void give_up_queue(struct queue *q)
 {
-	while (q->first) {
-		struct fetch *f = dequeue(q);
+	while (q->count > 0) {
+		struct fetch *f = queue_get(q);
 
 		answer_all_without_fetch(f);
 		fetch_free(f);
@@ -822,7 +578,7 @@ void resolver_configure(struct resolver *r, const struct config *config)
 
 size_t resolver_in_hand(const struct resolver *r)
 {
-	return r->fetch_count;
+	return fetches_count(r->fetches);
 }
 
 struct resolver *resolver_new(const struct resolver_options *options)
@@ -832,8 +588,9 @@ struct resolver *resolver_new(const struct resolver_options *options)
 	r->options = *options;
 	r->options.config = NULL;
 	r->failures = failures_new();
+	r->fetches = fetches_new(options->loop);
 	for (enum did_method m = 0; m < DID_METHODS; m++)
-		r->queues[m] = (struct queue){.end = &r->queues[m].first};
+		queue_init(&r->queues[m]);
 	resolver_configure(r, options->config);
 	r->failure_log = (struct log_limit){.burst = 10, .period_usec = 10 * USEC_PER_SEC};
 	r->cache_log = (struct log_limit){.burst = 1, .period_usec = 10 * USEC_PER_SEC};
@@ -846,14 +603,7 @@ void resolver_free(struct resolver *r)
 {
 	if (!r)
 		return;
-	for (size_t i = 0; i < BUCKETS; i++)
-		while (r->buckets[i]) {
-			struct fetch *f = r->buckets[i];
-
-			while (f->waiters)
-				free(take_waiter(f, &f->waiters));
-			fetch_free(f);
-		}
+	fetches_free(r->fetches);
 	loop_timer_cancel(r->options.loop, &r->rest);
 	failures_free(r->failures);
 	free(r);

@@ -10,8 +10,8 @@
  * most one fetch in hand, however many ask. Who asks for something newer than the beginning of the
  * fetch under way waits for another one after it.
  *
- * Fetches under way: resolve.concurrency at most, of which did:web, where anybody can run a slow
- * server, gets at most half. The rest waits in one queue for each method, first in, first out.
+ * Fetches in hand are in fetches.h, those that wait to begin in queue.h; what an answer means is
+ * document_answer.h's. Under way: resolve.concurrency at most, of which did:web gets at most half.
  *
  * A did:plc is asked of one directory after another until one answers (directories.h). While all of
  * them rest, who does not ask for news gets what the cache has, even if it is stale, and else
@@ -30,11 +30,6 @@
 #include "resolve/directories.h"
 #include "resolve/http.h"
 #include "resolve/names.h"
-
-#define RESOLVER_FETCHES_MAX 16384 /* in hand, queued or under way: about 2 MB of them */
-#define RESOLVER_LOOKUPS_MAX 65536 /* waiting for fetches: some for each; 2 MB */
-/* did:web may have this part of either, so that slow servers leave room for the directory. */
-#define RESOLVER_WEB_PART    2
 
 struct resolver;
 

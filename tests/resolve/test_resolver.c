@@ -1,5 +1,6 @@
 #include "resolve/resolver.h"
 
+#include "resolve/fetches.h"
 #include "tests/resolve/fixture.h"
 
 #define KEY "zQ3shXjHeiBuRCKmM36cuYnm7YEMzhGnCmCyW92sRJ9pribSF"
@@ -697,18 +698,18 @@ TEST(did_web_at_a_private_address_is_unusable)
 TEST(what_is_in_hand_is_bounded)
 {
 	static const char *const sets[] = {"resolve.concurrency=1", "resolve.timeout=1m", NULL};
-	struct asker a = {0}, more[RESOLVER_LOOKUPS_MAX / RESOLVER_FETCHES_MAX - 1] = {0};
+	struct asker a = {0}, more[FETCHES_WAITERS_MAX / FETCHES_MAX - 1] = {0};
 	struct bench b;
 
 	bench_open(&b, sets);
 	http_server_hold(b.server, true);
-	for (unsigned i = 0; i < RESOLVER_FETCHES_MAX; i++)
+	for (unsigned i = 0; i < FETCHES_MAX; i++)
 		ask(&b, plc(i), 0, &a);
 	CHECK_INT(a.count, 0);
 	/* Another DID is refused at once; another lookup of one in hand is not, */
-	CHECK_INT(look_up(&b, plc(RESOLVER_FETCHES_MAX), 0)->last.status, IDENTITY_UNAVAILABLE);
+	CHECK_INT(look_up(&b, plc(FETCHES_MAX), 0)->last.status, IDENTITY_UNAVAILABLE);
 	for (size_t n = 0; n < ARRAY_SIZE(more); n++) {
-		for (unsigned i = 0; i < RESOLVER_FETCHES_MAX; i++)
+		for (unsigned i = 0; i < FETCHES_MAX; i++)
 			ask(&b, plc(i), 0, &more[n]);
 		CHECK_INT(more[n].count, 0);
 	}
@@ -727,7 +728,7 @@ TEST(did_web_cannot_fill_what_is_in_hand)
 {
 	static const char *const sets[] = {"resolve.concurrency=2", "resolve.timeout=1m", NULL};
 	struct http_server *slow = http_server_new(NULL);
-	struct asker web = {0}, more[RESOLVER_LOOKUPS_MAX / RESOLVER_FETCHES_MAX] = {0};
+	struct asker web = {0}, more[FETCHES_WAITERS_MAX / FETCHES_MAX] = {0};
 	unsigned last = ARRAY_SIZE(more) - 1;
 	struct bench b;
 	char did[64], first[64];
@@ -739,17 +740,17 @@ TEST(did_web_cannot_fill_what_is_in_hand)
 	snprintf(first, sizeof(first), "did:web:localhost%%3A%u", http_server_port(slow));
 	ask(&b, first, 0, &web);
 	/* The others stand behind it. */
-	for (unsigned i = 0; i < RESOLVER_FETCHES_MAX; i++) {
+	for (unsigned i = 0; i < FETCHES_MAX; i++) {
 		snprintf(did, sizeof(did), "did:web:localhost%%3A%u", 1024 + i);
 		ask(&b, did, 0, &web);
 	}
-	CHECK(web.count >= RESOLVER_FETCHES_MAX / 2);
+	CHECK(web.count >= FETCHES_MAX / 2);
 	CHECK_INT(web.last.status, IDENTITY_UNAVAILABLE);
 	CHECK_INT(look_up(&b, plc(1), 0)->last.status, IDENTITY_FOUND);
-	for (unsigned i = 0; i < ARRAY_SIZE(more) * RESOLVER_FETCHES_MAX / 2; i++) {
+	for (unsigned i = 0; i < ARRAY_SIZE(more) * FETCHES_MAX / 2; i++) {
 		snprintf(did, sizeof(did), "did:web:localhost%%3A%u",
-			 1024 + i % (RESOLVER_FETCHES_MAX / 2 - 1));
-		ask(&b, did, 0, &more[i / (RESOLVER_FETCHES_MAX / 2)]);
+			 1024 + i % (FETCHES_MAX / 2 - 1));
+		ask(&b, did, 0, &more[i / (FETCHES_MAX / 2)]);
 	}
 	CHECK_INT(more[last].last.status, IDENTITY_UNAVAILABLE);
 	CHECK_INT(look_up(&b, plc(2), 0)->last.status, IDENTITY_FOUND);
