@@ -344,6 +344,7 @@ int ack_decode(struct reader *r, struct ack *ret)
 void lookup_encode(struct buf *b, const struct lookup *l)
 {
 	buf_put_u64(b, l->newer_than_usec);
+	buf_put_u64(b, l->host_id);
 	message_put_text(b, l->did);
 }
 
@@ -352,7 +353,7 @@ int lookup_decode(struct reader *r, struct lookup *ret)
 	struct reader in = *r;
 	struct lookup l;
 
-	if (reader_get_u64(&in, &l.newer_than_usec) < 0 ||
+	if (reader_get_u64(&in, &l.newer_than_usec) < 0 || reader_get_u64(&in, &l.host_id) < 0 ||
 	    message_get_text(&in, LIMIT_DID, &l.did) < 0 || !did_is_valid(l.did) || in.left > 0)
 		return -EBADMSG;
 	*r = in;

@@ -136,12 +136,14 @@ void ack_encode(struct buf *b, const struct ack *a);
 int ack_decode(struct reader *r, struct ack *ret) MUST_CHECK;
 
 /* Asks for an identity fetched at newer_than_usec or later; 0: whatever the cache has within its
- * time to live. */
+ * time to live. host_id: of the host whose event needs it; hosts have equal shares of what resolve
+ * can do. */
 struct lookup {
 	uint64_t newer_than_usec;
+	uint64_t host_id;
 	struct span did;
 };
-/* u64 newer_than, u16 + did */
+/* u64 newer_than, u64 host_id, u16 + did */
 void lookup_encode(struct buf *b, const struct lookup *l);
 int lookup_decode(struct reader *r, struct lookup *ret) MUST_CHECK;
 

@@ -148,10 +148,14 @@ static size_t part_of(size_t max, enum did_method method)
 	return method == DID_METHOD_WEB ? max / FETCHES_WEB_PART : max;
 }
 
+bool fetches_has_its_part(const struct fetches *all, enum did_method method)
+{
+	return all->of[method].fetches >= part_of(FETCHES_MAX, method);
+}
+
 bool fetches_has_room(const struct fetches *all, enum did_method method)
 {
-	return all->fetch_count < FETCHES_MAX &&
-	       all->of[method].fetches < part_of(FETCHES_MAX, method);
+	return all->fetch_count < FETCHES_MAX && !fetches_has_its_part(all, method);
 }
 
 bool fetches_has_room_to_wait(const struct fetches *all, enum did_method method)

@@ -13,6 +13,8 @@
  */
 #pragma once
 
+#include <sys/queue.h>
+
 #include "common/loop.h"
 #include "resolve/directories.h"
 
@@ -34,13 +36,18 @@ struct fetch {
 	struct fetches *all;
 	struct fetch *next_in_bucket;
 	struct waiter *waiters, **waiters_end;
-	struct fetch *next_in_queue;
 	enum did_method method;
+	uint64_t host_id; /* whose line it stands in */
+	/* queue.h's: where it waits; NULL while it is under way */
+	struct queue *queue;
+	struct queue_line *line;
+	TAILQ_ENTRY(fetch) next_in_line;
+	uint64_t place;
 	bool under_way;
 	uint64_t started_usec;       /* clock_usec, once under way */
 	struct directory *directory; /* did:plc, while under way */
 	unsigned tried;              /* numbers of the directories that failed, as bits */
-	struct loop_timer due;       /* set: it is in no queue yet */
+	struct loop_timer due;       /* set: it may not begin yet */
 	void *owner;
 	size_t did_len;
 	uint8_t did[];
@@ -52,6 +59,8 @@ void fetches_free(struct fetches *all);
 
 struct fetch *fetches_find(const struct fetches *all, struct span did);
 bool fetches_has_room(const struct fetches *all, enum did_method method);
+/* There is no room because of the method's own part. */
+bool fetches_has_its_part(const struct fetches *all, enum did_method method);
 bool fetches_has_room_to_wait(const struct fetches *all, enum did_method method);
 size_t fetches_count(const struct fetches *all);
 int64_t fetches_bytes(const struct fetches *all);

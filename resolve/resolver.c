@@ -29,11 +29,13 @@ struct resolver {
 	unsigned concurrency;
 	struct fetches *fetches;
 	struct queue queues[DID_METHODS];
+	struct queue early; /* those whose time has not come: not to begin, but in lines as well */
 	enum did_method turn; /* whose queue is looked at first next time */
 	struct loop_timer rest;
 	struct log_limit failure_log;
 	struct log_limit cache_log;
 	uint64_t *lookups[LOOKUP_RESULTS];
+	uint64_t *crowded_out;
 	uint64_t *resolved[DID_METHODS][IDENTITY_UNAVAILABLE + 1];
 };
 
@@ -88,7 +90,7 @@ static void answer_without_fetch(struct resolver *r, struct span did, uint64_t n
 /* Where a fetch stands. */
 
 static void pump(struct resolver *r);
-static void give_up_queue(struct queue *q);
+static void give_up_all(struct resolver *r);
 
 static void enqueue(struct fetch *f)
 {
@@ -102,9 +104,8 @@ static void on_due(void *arg)
 	struct fetch *f = arg;
 	struct resolver *r = f->owner;
 
+	queue_remove(f);
 	enqueue(f);
-	if (r->concurrency == 0)
-		give_up_queue(&r->queues[f->method]);
 	pump(r);
 }
 
@@ -116,10 +117,12 @@ static void enqueue_when_due(struct fetch *f, uint64_t started_usec)
 	uint64_t now = clock_usec(), age = now - started_usec;
 
 	f->tried = 0;
-	if (started_usec > now || age >= r->refresh_usec)
+	if (started_usec > now || age >= r->refresh_usec) {
 		enqueue(f);
-	else
-		loop_timer_set(r->options.loop, &f->due, r->refresh_usec - age);
+		return;
+	}
+	queue_put(&r->early, f);
+	loop_timer_set(r->options.loop, &f->due, r->refresh_usec - age);
 }
 
 /* The end of a fetch. */
@@ -186,6 +189,28 @@ static void answer_all_without_fetch(struct fetch *f)
 				     LOOKUP_RESULTS);
 		free(w);
 	}
+}
+
+/* One that waits will not begin. */
+static void give_up(struct fetch *f)
+{
+	queue_remove(f);
+	answer_all_without_fetch(f);
+	fetch_free(f);
+}
+
+static void give_up_queue(struct queue *q)
+{
+	while (q->count > 0)
+		give_up(queue_peek(q));
+}
+
+/* Nothing more is fetched: who waits for what is not under way is told so. */
+static void give_up_all(struct resolver *r)
+{
+	for (enum did_method m = 0; m < DID_METHODS; m++)
+		give_up_queue(&r->queues[m]);
+	give_up_queue(&r->early);
 }
 
 /* A passing failure: nothing is learnt about the account, and all who wait are told so. */
@@ -364,9 +389,12 @@ static void start(struct fetch *f)
 	request_document(f);
 }
 
-/* Starts what may start, the queues in turn. */
+/* Starts what may start, the queues in turn. Switched off, nothing waits for what will not
+ * come. */
 static void pump(struct resolver *r)
 {
+	if (r->concurrency == 0)
+		give_up_all(r);
 	for (unsigned idle = 0; idle < DID_METHODS;) {
 		struct queue *q = &r->queues[r->turn];
 
@@ -400,15 +428,65 @@ static bool answer_from_cache(struct resolver *r, struct span did, uint64_t newe
 	return true;
 }
 
-static bool is_refused(const struct resolver *r, struct span did, enum did_method method,
+/* The last one of the longest line that is longer than this host's would be, if there is such a
+ * line. Of did:web only, where did:web has its part. */
+static struct fetch *find_excess(const struct resolver *r, enum did_method method, uint64_t host_id)
+{
+	const struct queue *const queues[] = {&r->queues[DID_METHOD_WEB], &r->early,
+					      &r->queues[DID_METHOD_PLC]};
+	bool web_only = method == DID_METHOD_WEB && fetches_has_its_part(r->fetches, method);
+	size_t count = web_only ? 1 : ARRAY_SIZE(queues), most = 0;
+	struct fetch *excess = NULL;
+
+	for (size_t i = 0; i < count; i++) {
+		struct fetch *f = queue_last_of_longest(queues[i]);
+		size_t length = f ? queue_length(queues[i], f->host_id) : 0;
+
+		if (length > most) {
+			most = length;
+			excess = f;
+		}
+	}
+	return most > queue_length(&r->queues[method], host_id) + 1 ? excess : NULL;
+}
+
+/* If there is no room for another fetch, whoever has most of them gives one up. */
+static bool make_room(struct resolver *r, enum did_method method, uint64_t host_id)
+{
+	struct fetch *excess;
+
+	if (fetches_has_room(r->fetches, method))
+		return true;
+	excess = find_excess(r, method, host_id);
+	if (!excess)
+		return false;
+	*r->crowded_out += 1;
+	give_up(excess);
+	return true;
+}
+
+static bool is_refused(struct resolver *r, const struct lookup *lookup, enum did_method method,
 		       const struct fetch *in_hand)
 {
 	if (r->concurrency == 0 || !fetches_has_room_to_wait(r->fetches, method))
 		return true;
 	if (in_hand)
 		return false;
-	return !fetches_has_room(r->fetches, method) ||
-	       failures_has(r->failures, did, loop_now_usec(r->options.loop));
+	return failures_has(r->failures, lookup->did, loop_now_usec(r->options.loop)) ||
+	       !make_room(r, method, lookup->host_id);
+}
+
+/* It may be nearer to its turn by this lookup's host. */
+static void join(struct fetch *f, const struct lookup *lookup, void *asker)
+{
+	struct resolver *r = f->owner;
+
+	fetch_add_waiter(f, lookup->newer_than_usec, asker);
+	if (f->queue)
+		queue_offer(f->queue, f, lookup->host_id);
+	else if (queue_length(&r->queues[f->method], lookup->host_id) <
+		 queue_length(&r->queues[f->method], f->host_id))
+		f->host_id = lookup->host_id; /* should there be a next time */
 }
 
 /* When the last document of this DID was asked for; 0: never. */
@@ -452,18 +530,19 @@ void resolver_lookup(struct resolver *r, const struct lookup *lookup, void *aske
 	if (answer_stale_while_resting(r, lookup, place.method, asker))
 		return;
 	f = fetches_find(r->fetches, lookup->did);
-	if (is_refused(r, lookup->did, place.method, f)) {
+	if (is_refused(r, lookup, place.method, f)) {
 		answer_without_fetch(r, lookup->did, lookup->newer_than_usec, asker,
 				     LOOKUP_REFUSED);
 		return;
 	}
 	if (f) {
 		*r->lookups[LOOKUP_COALESCED] += 1;
-		fetch_add_waiter(f, lookup->newer_than_usec, asker);
+		join(f, lookup, asker);
 		return;
 	}
 	*r->lookups[LOOKUP_FETCHED] += 1;
 	f = fetch_new(r->fetches, lookup->did, place.method, on_due, r);
+	f->host_id = lookup->host_id;
 	fetch_add_waiter(f, lookup->newer_than_usec, asker);
 	enqueue_when_due(f, last_fetched(r, lookup->did));
 	pump(r);
@@ -486,11 +565,15 @@ static int64_t queued_count(void *arg)
 	return count;
 }
 
-static int64_t queue_bytes(void *arg)
+static int64_t waiting_bytes(void *arg)
 {
 	const struct resolver *r = arg;
 
-	return fetches_bytes(r->fetches) + (int64_t)sizeof(*r);
+	int64_t bytes = fetches_bytes(r->fetches) + queue_bytes(&r->early) + (int64_t)sizeof(*r);
+
+	for (enum did_method m = 0; m < DID_METHODS; m++)
+		bytes += queue_bytes(&r->queues[m]);
+	return bytes;
 }
 
 static void add_resolved_metrics(struct resolver *r, struct metrics *m)
@@ -538,6 +621,9 @@ static void add_metrics(struct resolver *r)
 						labels);
 	}
 	add_resolved_metrics(r, m);
+	r->crowded_out = metrics_counter(
+		m, "relay_lookups_crowded_out_total",
+		"DIDs that were given up for another host's, by the host with most of them.", NULL);
 	metrics_gauge_call(m, "relay_lookup_queue", "DIDs that wait for a fetch to begin.", NULL,
 			   queued_count, r);
 	metrics_gauge_call(m, "relay_queue_fill_permille",
@@ -545,20 +631,9 @@ static void add_metrics(struct resolver *r)
 			   queue_fill, r);
 	metrics_gauge_call(m, "relay_identities_kept", "Identities on disk.", NULL, cache_count,
 			   r->options.cache);
-	memory_register(r->options.memory, "queue", queue_bytes, r);
+	memory_register(r->options.memory, "queue", waiting_bytes, r);
 	memory_register(r->options.memory, "failures", failures_memory_bytes, r->failures);
 	memory_register(r->options.memory, "leveldb", cache_memory_bytes, r->options.cache);
-}
-
-/* Nothing more is fetched: who waits for what is not under way is told so. */
-static void give_up_queue(struct queue *q)
-{
-	while (q->count > 0) {
-		struct fetch *f = queue_get(q);
-
-		answer_all_without_fetch(f);
-		fetch_free(f);
-	}
 }
 
 void resolver_configure(struct resolver *r, const struct config *config)
@@ -567,11 +642,8 @@ void resolver_configure(struct resolver *r, const struct config *config)
 	r->ttl_failed_usec = config_time(config, "resolve.ttl_failed");
 	r->refresh_usec = config_time(config, "resolve.refresh_interval");
 	r->concurrency = (unsigned)config_number(config, "resolve.concurrency");
-	for (enum did_method m = 0; m < DID_METHODS; m++) {
+	for (enum did_method m = 0; m < DID_METHODS; m++)
 		r->queues[m].under_way_max = r->concurrency;
-		if (r->concurrency == 0)
-			give_up_queue(&r->queues[m]);
-	}
 	r->queues[DID_METHOD_WEB].under_way_max = (r->concurrency + 1) / 2;
 	pump(r);
 }
@@ -591,6 +663,7 @@ struct resolver *resolver_new(const struct resolver_options *options)
 	r->fetches = fetches_new(options->loop);
 	for (enum did_method m = 0; m < DID_METHODS; m++)
 		queue_init(&r->queues[m]);
+	queue_init(&r->early);
 	resolver_configure(r, options->config);
 	r->failure_log = (struct log_limit){.burst = 10, .period_usec = 10 * USEC_PER_SEC};
 	r->cache_log = (struct log_limit){.burst = 1, .period_usec = 10 * USEC_PER_SEC};
@@ -603,6 +676,9 @@ void resolver_free(struct resolver *r)
 {
 	if (!r)
 		return;
+	for (enum did_method m = 0; m < DID_METHODS; m++)
+		queue_release(&r->queues[m]);
+	queue_release(&r->early);
 	fetches_free(r->fetches);
 	loop_timer_cancel(r->options.loop, &r->rest);
 	failures_free(r->failures);

@@ -231,7 +231,8 @@ static void set_state_for(struct inquiry *q, enum state state, uint64_t usec)
 static bool try_to_ask(struct inquiry *q)
 {
 	struct inquiries *s = q->all;
-	const struct lookup lookup = {.newer_than_usec = q->newer_than_usec, .did = did_of(q)};
+	const struct lookup lookup = {
+		.newer_than_usec = q->newer_than_usec, .host_id = q->host_id, .did = did_of(q)};
 	bool is_sent;
 
 	buf_clear(&s->message);

@@ -106,7 +106,8 @@ static void put_ack(struct buf *b, unsigned number)
 
 static void put_lookup(struct buf *b, unsigned number)
 {
-	struct lookup l = {number == 0 ? 0 : 1700000000000000, SPAN_LITERAL("did:web:example.com")};
+	struct lookup l = {number == 0 ? 0 : 1700000000000000, number == 0 ? 0 : 4711,
+			   SPAN_LITERAL("did:web:example.com")};
 
 	lookup_encode(b, &l);
 }
@@ -285,7 +286,7 @@ static const struct {
 	 "0102030405060708 1112131415161718 03000000 ffffffffffff1f00 00401e18240a0600 0000 "
 	 "00000000"},
 	{&ack, 1, "0102030405060708 25"},
-	{&lookup, 1, "00401e18240a0600 1300" DID_HEX},
+	{&lookup, 1, "00401e18240a0600 6712000000000000 1300" DID_HEX},
 	{&identity, 3,
 	 "05 00401e18240a0600 2000 6469643a706c633a6577766937"
 	 "6e787a796f756e367a687872687336346f697a 00 000000" ZEROS_30 "0000 0000"},
@@ -360,7 +361,7 @@ static const struct {
 	{&verified, 4, "since on an account", AT_FLAGS, 5},
 	{&verified, 4, "unknown status", AT_STATUS, ACCOUNT_THROTTLED + 1},
 	{&ack, 0, "verdict out of range", 8, VERDICT_MAX},
-	{&lookup, 0, "no DID", 10, 'x'},
+	{&lookup, 0, "no DID", 18, 'x'},
 	{&identity, 0, "status 0", 0, 0},
 	{&identity, 0, "status 6", 0, 6},
 	{&identity, 0, "key though not found", 0, IDENTITY_NOT_FOUND},
@@ -457,7 +458,7 @@ static void put_verified_frame(struct buf *b, struct span s)
 
 static void put_lookup_did(struct buf *b, struct span s)
 {
-	lookup_encode(b, &(struct lookup){0, s});
+	lookup_encode(b, &(struct lookup){.did = s});
 }
 
 static void put_identity_pds(struct buf *b, struct span s)

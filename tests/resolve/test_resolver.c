@@ -8,6 +8,7 @@
 /* What one asker was answered. */
 struct asker {
 	unsigned count;
+	unsigned at;          /* the number of its last answer among all that were given */
 	struct identity last; /* without its spans */
 	char pds[LIMIT_HOST + 1];
 	char handle[LIMIT_HANDLE + 1];
@@ -29,9 +30,11 @@ struct bench {
 
 static void take(void *arg, const struct identity *identity)
 {
+	static unsigned given;
 	struct asker *a = arg;
 
 	a->count++;
+	a->at = ++given;
 	a->last = *identity;
 	CHECK_INT(span_to_str(identity->pds, a->pds, sizeof(a->pds)), 0);
 	CHECK_INT(span_to_str(identity->handle, a->handle, sizeof(a->handle)), 0);
@@ -145,11 +148,18 @@ static unsigned requests_for(struct bench *b, const char *did)
 	return http_server_requests(b->server, path);
 }
 
-static void ask(struct bench *b, const char *did, uint64_t newer_than, struct asker *asker)
+static void ask_for(struct bench *b, uint64_t host_id, const char *did, uint64_t newer_than,
+		    struct asker *asker)
 {
-	const struct lookup l = {.newer_than_usec = newer_than, .did = span_str(did)};
+	const struct lookup l = {
+		.newer_than_usec = newer_than, .host_id = host_id, .did = span_str(did)};
 
 	resolver_lookup(b->resolver, &l, asker);
+}
+
+static void ask(struct bench *b, const char *did, uint64_t newer_than, struct asker *asker)
+{
+	ask_for(b, 0, did, newer_than, asker);
 }
 
 static bool has_answers(void *arg)
@@ -492,6 +502,66 @@ TEST(fetches_under_way_are_bounded)
 	wait_for(&b, &a, 40);
 	CHECK_INT(http_server_most_waiting(b.server), 4);
 	CHECK_INT(fixture_metric(&b.f, "relay_lookup_queue{stage=\"resolve\"}"), 0);
+	bench_close(&b);
+}
+
+/* 100 DIDs that one host names are in hand; then others ask. */
+TEST(a_host_that_names_many_dids_delays_its_own)
+{
+	static const char *const sets[] = {"resolve.concurrency=1", NULL};
+	struct asker many = {0}, shared = {0}, one = {0}, another = {0};
+	unsigned first;
+	struct bench b;
+
+	bench_open(&b, sets);
+	for (unsigned i = 0; i < 103; i++)
+		put_document(&b, plc(i), "https://pds.example.com", "alice.test");
+	http_server_hold(b.server, true);
+	for (unsigned i = 0; i < 100; i++)
+		ask_for(&b, 1, plc(i), 0, i == 0 ? &one : &many);
+	wait_for_server(&b, 1);
+	ask_for(&b, 2, plc(100), 0, &another);
+	/* One that stands far behind in the line of the first is theirs as well. */
+	ask_for(&b, 2, plc(99), 0, &shared);
+	http_server_hold(b.server, false);
+	wait_for(&b, &one, 1);
+	first = one.at;
+	wait_for(&b, &another, 1);
+	wait_for(&b, &shared, 1);
+	CHECK(another.at <= first + 2);
+	CHECK(shared.at <= first + 5);
+	wait_for(&b, &many, 99);
+	/* And nobody else is there: then it has all. */
+	CHECK_INT(fixture_metric(&b.f, "relay_lookup_queue{stage=\"resolve\"}"), 0);
+	bench_close(&b);
+}
+
+/* Where all that may be in hand is one host's, it gives up one for each of the others'. */
+TEST(a_host_that_has_all_places_gives_them_up)
+{
+	static const char *const sets[] = {"resolve.concurrency=1", "resolve.timeout=1m", NULL};
+	struct asker many = {0}, others = {0};
+	struct bench b;
+
+	bench_open(&b, sets);
+	http_server_hold(b.server, true);
+	for (unsigned i = 0; i < FETCHES_MAX; i++)
+		ask_for(&b, 1, plc(i), 0, &many);
+	CHECK_INT(many.count, 0);
+	for (unsigned i = 0; i < 100; i++)
+		ask_for(&b, 2 + i % 2, plc(FETCHES_MAX + i), 0, &others);
+	CHECK_INT(others.count, 0);
+	CHECK_INT(many.count, 100);
+	CHECK_INT(many.last.status, IDENTITY_UNAVAILABLE);
+	CHECK_INT(fixture_metric(&b.f, "relay_lookups_crowded_out_total{stage=\"resolve\"}"), 100);
+	CHECK_INT(lookups(&b, "refused"), 0);
+	/* But none for its own, */
+	ask_for(&b, 1, plc(FETCHES_MAX + 200), 0, &many);
+	CHECK_INT(many.count, 101);
+	CHECK_INT(lookups(&b, "refused"), 1);
+	/* nor did the last one go that is asked for again: it is in nobody's place. */
+	ask_for(&b, 2, plc(1), 0, &others);
+	CHECK_INT(others.count, 0);
 	bench_close(&b);
 }
 

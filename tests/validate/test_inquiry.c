@@ -19,7 +19,7 @@ struct bench {
 	size_t asked_count;
 	struct {
 		char did[64];
-		uint64_t newer_than;
+		uint64_t newer_than, host_id;
 	} asked[ASKED_MAX];
 	/* what the stage sees */
 	unsigned answered, ready;
@@ -53,6 +53,7 @@ static void resolve_message(void *arg, struct span message)
 	if (b->asked_count == ASKED_MAX)
 		return;
 	CHECK_INT(span_to_str(lookup.did, b->asked[b->asked_count].did, 64), 0);
+	b->asked[b->asked_count].host_id = lookup.host_id;
 	b->asked[b->asked_count++].newer_than = lookup.newer_than_usec;
 }
 
@@ -242,6 +243,8 @@ TEST(hosts_wait_apart_and_are_answered_together)
 	begin(&b, A, 3, 12, 9);
 	CHECK(wait_asked(&b, 3));
 	CHECK_INT(b.asked[1].newer_than, 5);
+	for (uint64_t i = 0; i < 3; i++)
+		CHECK_INT(b.asked[i].host_id, 10 + i);
 	answer(&b, A, IDENTITY_NOT_FOUND, 5);
 	CHECK(wait_ready(&b, 1));
 	CHECK_INT(b.answered, 1);
