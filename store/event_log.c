@@ -235,20 +235,6 @@ static int find_run(struct event_log *l)
 	return 0;
 }
 
-/* Room for one more group: a disk that is full is found full now, and not with the first event. The
- * size stays as it is. A filesystem that cannot say counts as one with room. */
-static int find_room(const struct event_log *l)
-{
-	off_t end = (off_t)l->marker.file_end_bytes;
-
-	int r = fallocate(l->messages_fd, FALLOC_FL_KEEP_SIZE, end, GROUP_MAX) < 0 ? -errno : 0;
-
-	/* One that failed keeps what it got. */
-	if (ftruncate(l->messages_fd, end) < 0 && r == 0)
-		r = -errno;
-	return r == -EOPNOTSUPP ? 0 : r;
-}
-
 int event_log_open(const char *folder, const struct marker *m, const struct event_log_options *o,
 		   struct event_log **ret)
 {
@@ -266,11 +252,8 @@ int event_log_open(const char *folder, const struct marker *m, const struct even
 		r = open_newest(l);
 	if (r == 0)
 		r = find_run(l);
-	/* First what may go: the log itself may have filled the disk. */
 	if (r == 0)
 		event_log_retain(l, clock_usec());
-	if (r == 0)
-		r = find_room(l);
 	if (r == -EBADMSG)
 		r = refuse(l, folder, "the newest file of the log is damaged", m->file_end_bytes);
 	if (r < 0) {
@@ -300,6 +283,21 @@ void event_log_close(struct event_log *l)
 	log_folder_release(&l->folder);
 	buf_release(&l->messages);
 	free(l);
+}
+
+/* The size of the file stays as it is. A filesystem that cannot say counts as one with room. */
+int event_log_find_room(const struct event_log *l)
+{
+	off_t end = (off_t)l->marker.file_end_bytes;
+
+	int r = fallocate(l->messages_fd, FALLOC_FL_KEEP_SIZE, end, GROUP_MAX) < 0 ? -errno : 0;
+
+	/* One that failed keeps what it got. */
+	if (ftruncate(l->messages_fd, end) < 0 && r == 0)
+		r = -errno;
+	if (r < 0 && r != -EOPNOTSUPP)
+		return fail(r, "no room for the log", l->marker.file_first_seq);
+	return 0;
 }
 
 /* The group in hand. */
@@ -482,11 +480,11 @@ static bool leaves(const struct event_log *l, uint64_t now_usec)
 	return newest < now_usec && now_usec - newest > o->retention_usec;
 }
 
-unsigned event_log_retain(struct event_log *l, uint64_t now_usec)
+static unsigned retain(struct event_log *l, uint64_t now_usec, size_t stay)
 {
 	unsigned unlinked = 0;
 
-	while (unlinked < RETAIN_MAX && l->folder.count > 1 && leaves(l, now_usec)) {
+	while (unlinked < RETAIN_MAX && l->folder.count > stay && leaves(l, now_usec)) {
 		uint64_t bytes = l->folder.entries[0].bytes;
 		int r = log_folder_unlink(&l->folder, 0, 1);
 
@@ -497,6 +495,26 @@ unsigned event_log_retain(struct event_log *l, uint64_t now_usec)
 		l->bytes -= bytes;
 		unlinked++;
 	}
+	return unlinked;
+}
+
+unsigned event_log_retain(struct event_log *l, uint64_t now_usec)
+{
+	return retain(l, now_usec, 1);
+}
+
+/* Which file is the newest that is real only the state can tell: one of the last two. */
+unsigned event_log_make_room(const char *path, const struct event_log_options *o, uint64_t now_usec)
+{
+	struct event_log l = {.options = *o};
+	unsigned unlinked = 0;
+
+	if (log_folder_open(path, &l.folder) == 0) {
+		for (size_t i = 0; i < l.folder.count; i++)
+			l.bytes += l.folder.entries[i].bytes;
+		unlinked = retain(&l, now_usec, 2);
+	}
+	log_folder_release(&l.folder);
 	return unlinked;
 }
 

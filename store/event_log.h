@@ -39,12 +39,15 @@ struct event_log_options {
  * with. -EEXIST if there are events already. Logs why it fails. */
 int event_log_create(const char *folder, uint64_t first_seq, struct marker *ret) MUST_CHECK;
 
-/* Takes the log back to the marker. -ENOSPC: there is no room for another group. -EUCLEAN if that
+/* Takes the log back to the marker. -EUCLEAN if that
  * cannot be done without losing events or using numbers twice: the log ends before the marker, or
  * goes on after it for more than one group. Logs why it fails, and what to do. */
 int event_log_open(const char *folder, const struct marker *m, const struct event_log_options *o,
 		   struct event_log **ret) MUST_CHECK;
 void event_log_close(struct event_log *l);
+/* Whether there is room for one more group: a disk that is full is found full before the first event
+ * is taken. -ENOSPC, -EDQUOT, -EFBIG, logged. */
+int event_log_find_room(const struct event_log *l) MUST_CHECK;
 
 /* Whether there are no sequence numbers left [event stream: below 2^53]. */
 bool event_log_is_spent(const struct event_log *l);
@@ -64,6 +67,9 @@ int event_log_finish(struct event_log *l) MUST_CHECK;
 
 /* Unlinks what is too old or too much. Returns how many files it unlinked. */
 unsigned event_log_retain(struct event_log *l, uint64_t now_usec);
+/* The same, of a log that cannot be opened because there is no room for that; two files stay. */
+unsigned event_log_make_room(const char *folder, const struct event_log_options *o,
+			     uint64_t now_usec);
 
 /* As of the last group that was finished; the time is not set. */
 void event_log_head(const struct event_log *l, struct head *ret);

@@ -43,14 +43,42 @@ static int open_log(struct storage *s, const char *folder, const struct storage_
 	return r;
 }
 
+static int open_state(struct storage *s, const char *folder, const struct storage_options *o)
+{
+	char path[PATH_MAX];
+	int n = snprintf(path, sizeof(path), "%s/state", folder);
+
+	assert(n > 0 && n < (int)sizeof(path));
+	return state_open(path, o->cache_bytes, &s->state);
+}
+
+/* What is too old or too much of the log may be what has filled the disk. */
+static bool make_room(const char *folder, const struct storage_options *o)
+{
+	char path[PATH_MAX];
+	int n = snprintf(path, sizeof(path), "%s/log", folder);
+
+	assert(n > 0 && n < (int)sizeof(path));
+	return event_log_make_room(path, &o->log, clock_usec()) > 0;
+}
+
+bool storage_may_pass(int error)
+{
+	return error == -ENOSPC || error == -EDQUOT || error == -EFBIG;
+}
+
+int storage_find_room(const struct storage *s)
+{
+	return event_log_find_room(s->log);
+}
+
 int storage_open(const char *folder, const struct storage_options *o, struct storage **ret)
 {
 	struct storage *s = xcalloc(1, sizeof(*s));
-	char path[PATH_MAX];
-	int n = snprintf(path, sizeof(path), "%s/state", folder), r;
+	int r = open_state(s, folder, o);
 
-	assert(n > 0 && n < (int)sizeof(path));
-	r = state_open(path, o->cache_bytes, &s->state);
+	if (storage_may_pass(r) && make_room(folder, o))
+		r = open_state(s, folder, o);
 	if (r == 0)
 		r = open_log(s, folder, o);
 	if (r == 0)

@@ -42,6 +42,10 @@ struct storage_group {
 /* folder: of both. -EUCLEAN, -EEXIST: see event_log.h. -EAGAIN: another process has it. */
 int storage_open(const char *folder, const struct storage_options *o,
 		 struct storage **ret) MUST_CHECK;
+/* Whether a failure is that of a disk without room. */
+bool storage_may_pass(int error);
+/* -ENOSPC, -EDQUOT, -EFBIG: what there is can be read, but there is no room for another group. */
+int storage_find_room(const struct storage *s) MUST_CHECK;
 /* Drops the group in hand. */
 void storage_close(struct storage *s);
 

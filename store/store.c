@@ -69,11 +69,6 @@ static bool is_ready(void *arg)
 	return s->storage && s->error == 0;
 }
 
-static bool may_pass(int error)
-{
-	return error == -ENOSPC || error == -EDQUOT || error == -EFBIG;
-}
-
 /* Nothing of the group in hand was acknowledged. What has to be torn down may be in use by our
  * callers, so that is left to the end of the turn. */
 static void fail(struct store *s, int error)
@@ -138,9 +133,13 @@ static int open_storage(struct store *s)
 
 	if (r < 0)
 		return r;
-	storage_retain(s->storage, clock_usec());
-	show(s);
-	return 0;
+	show(s); /* what there is is served, even if there is no room for more */
+	r = storage_find_room(s->storage);
+	if (r < 0) {
+		storage_close(s->storage);
+		s->storage = NULL;
+	}
+	return r;
 }
 
 static void give_up(struct store *s)
@@ -163,7 +162,7 @@ static void retry(void *arg)
 	struct store *s = arg;
 	int r = open_storage(s);
 
-	if (may_pass(r)) {
+	if (storage_may_pass(r)) {
 		wait_for_room(s);
 		return;
 	}
@@ -191,7 +190,7 @@ static void end_turn(void *arg)
 {
 	struct store *s = arg;
 
-	if (may_pass(s->error))
+	if (storage_may_pass(s->error))
 		tear_down(s);
 	else if (s->error < 0)
 		give_up(s);
@@ -318,7 +317,7 @@ int store_new(struct stage *stage, struct store **ret)
 	r = stage_data_dir(stage, "store", s->folder);
 	if (r == 0)
 		r = open_storage(s);
-	full = may_pass(r);
+	full = storage_may_pass(r);
 	if (r == 0 || full)
 		r = open_pipes(s);
 	if (r < 0) {

@@ -3,13 +3,12 @@
  * that stands still, a directory or resolver that is away. Nothing grows beyond its bound, and
  * nothing is lost.
  */
-#include <sched.h>
 #include <signal.h>
 #include <stdlib.h>
-#include <sys/mount.h>
 #include <unistd.h>
 
 #include "tests/faults/scene.h"
+#include "tests/lib/disk.h"
 #include "tests/test.h"
 
 #define PER_SEC 1000
@@ -54,22 +53,9 @@ static void check_whole(struct scene *s)
 	scene_close(s);
 }
 
-/* A mount that is seen by nobody else, and ends with this process. NULL: it cannot be had. */
-static char *small_disk(const char *options)
-{
-	char *folder = xstrdup(test_folder());
-
-	if (unshare(CLONE_NEWNS) < 0 || mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0 ||
-	    mount("tmpfs", folder, "tmpfs", 0, options) < 0) {
-		free(folder);
-		return NULL;
-	}
-	return folder;
-}
-
 TEST(a_full_disk)
 {
-	char *disk = small_disk("size=40m");
+	char *disk = disk_new("size=40m");
 	const struct scene_settings settings = {.seed = 1,
 						.events = 16 * PER_SEC,
 						.per_sec = 4 * PER_SEC,
@@ -98,13 +84,12 @@ TEST(a_full_disk)
 	scene_signal(&s, 1u << 2, SIGKILL);
 	WAIT_FOR(&s, health(&s, &body) == 503 &&
 			     test_contains(buf_span(&body), "store: no room on the disk"));
-	CHECK_INT(mount(NULL, disk, NULL, MS_REMOUNT, "size=400m"), 0);
+	disk_resize(disk, "size=400m");
 	WAIT_FOR(&s, health(&s, &body) == 200);
 	client_close(&late);
 	buf_release(&body);
 	check_whole(&s);
-	umount2(disk, MNT_DETACH);
-	free(disk);
+	disk_free(disk);
 }
 
 /* Of a process, as the system counts it. */

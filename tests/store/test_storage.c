@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "common/loop.h"
+#include "tests/lib/disk.h"
 #include "tests/lib/log_reader.h"
 #include "tests/lib/verified.h"
 #include "tests/test.h"
@@ -502,4 +503,87 @@ TEST(old_files_leave_when_a_new_one_begins)
 	}
 	CHECK_INT(event_log_files(storage_log(f.storage)), 3);
 	end(&f);
+}
+
+static unsigned put_files(struct fixture *f, unsigned count)
+{
+	struct storage_group g;
+	unsigned i;
+
+	for (i = 1; i <= count; i++) {
+		const struct event_spec spec = {.kind = EVENT_IDENTITY,
+						.did = "did:web:example.com",
+						.host_id = HOME,
+						.host_seq = i,
+						.pad = 600000};
+
+		CHECK_INT(put(f, &spec).verdict, VERDICT_ACCEPTED);
+		CHECK_INT(storage_commit(f->storage, &g), 0);
+	}
+	return i;
+}
+
+/* The state cannot be opened without room, and the log has taken it all: what may leave leaves
+ * first. What may not stays, and is there when there is room. */
+TEST(a_disk_that_the_log_has_filled)
+{
+	char *disk = disk_new("size=16m");
+	struct fixture f;
+	struct head head;
+	unsigned next;
+
+	if (!disk)
+		SKIP("no filesystem can be mounted");
+	start(&f, KIB(64));
+	storage_close(f.storage);
+	f.storage = NULL;
+	snprintf(f.folder, sizeof(f.folder), "%s", disk);
+	CHECK_INT(reopen(&f), 0);
+	next = put_files(&f, 10);
+	disk_fill(disk);
+	CHECK_INT(storage_find_room(f.storage), -ENOSPC);
+	CHECK_INT(reopen(&f), -ENOSPC);
+	/* All but what is needed. */
+	f.options.log.retention_bytes = 1;
+	CHECK_INT(reopen(&f), 0);
+	event_log_head(storage_log(f.storage), &head);
+	CHECK_INT(head.next_seq, next);
+	CHECK(event_log_files(storage_log(f.storage)) <= 2);
+	storage_retain(f.storage, clock_usec());
+	CHECK_INT(event_log_files(storage_log(f.storage)), 1);
+	end(&f);
+	disk_free(disk);
+}
+
+/* It is not known then how far the log is real: the newest file may not be, and the one before it
+ * stays. */
+TEST(a_full_disk_with_a_group_that_is_not_real)
+{
+	char *disk = disk_new("size=16m");
+	const struct event_spec spec = {.kind = EVENT_IDENTITY,
+					.did = "did:web:example.com",
+					.host_id = HOME,
+					.host_seq = 100,
+					.pad = 600000};
+	struct fixture f;
+	struct head head;
+	unsigned next;
+
+	if (!disk)
+		SKIP("no filesystem can be mounted");
+	start(&f, KIB(64));
+	storage_close(f.storage);
+	f.storage = NULL;
+	snprintf(f.folder, sizeof(f.folder), "%s", disk);
+	CHECK_INT(reopen(&f), 0);
+	next = put_files(&f, 3);
+	CHECK_INT(put(&f, &spec).verdict, VERDICT_ACCEPTED);
+	CHECK_INT(storage_commit_steps(f.storage, 2), 0);
+	disk_fill(disk);
+	f.options.log.retention_bytes = 1;
+	CHECK_INT(reopen(&f), 0);
+	event_log_head(storage_log(f.storage), &head);
+	CHECK_INT(head.next_seq, next);
+	end(&f);
+	disk_free(disk);
 }

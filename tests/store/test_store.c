@@ -8,6 +8,7 @@
 #include "common/host.h"
 #include "common/lane.h"
 #include "common/xrpc.h"
+#include "tests/lib/disk.h"
 #include "tests/lib/log_reader.h"
 #include "tests/lib/verified.h"
 #include "tests/test.h"
@@ -678,6 +679,33 @@ TEST(a_start_on_a_full_disk_waits_for_room)
 	WAIT(&f, f.head.next_seq == 3);
 	CHECK_INT(f.head.state, HEAD_TAKING);
 	close_stage(&f);
+}
+
+/* The state can be opened, but there is no room for another group: what there is is served. */
+TEST(a_start_on_a_disk_that_is_nearly_full_serves_what_it_has)
+{
+	char *disk = disk_new("size=32m");
+	struct fixture f = {0};
+
+	if (!disk)
+		SKIP("no filesystem can be mounted");
+	snprintf(f.folder, sizeof(f.folder), "%s", disk);
+	snprintf(f.log, sizeof(f.log), "%s/store/log", f.folder);
+	open_stage(&f, "store.file_size=64K");
+	add(f.up[0], (struct event_spec){.kind = EVENT_IDENTITY, .host_seq = 1});
+	WAIT(&f, f.up[0]->opened && all_acked(f.up[0]));
+	close_stage(&f);
+	disk_resize(disk, "size=4m");
+	f.head = (struct head){0};
+	open_stage(&f, "store.file_size=64K");
+	WAIT(&f, f.head.state == HEAD_NO_ROOM);
+	CHECK_INT(f.head.first_seq, 1);
+	CHECK_INT(f.head.next_seq, 2);
+	disk_resize(disk, "size=32m");
+	WAIT(&f, f.head.state == HEAD_TAKING);
+	CHECK_INT(f.head.next_seq, 2);
+	close_stage(&f);
+	disk_free(disk);
 }
 
 TEST(a_damaged_state_ends_the_stage)
