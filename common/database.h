@@ -3,9 +3,9 @@
  * LevelDB's header. One process owns a database; a LOCK file left by a killed process is no
  * obstacle (the lock is the kernel's, not the file's).
  *
- * Errors: -EIO (disk), -EUCLEAN (what is on the disk is damaged, or not all of it is there), -EAGAIN
- * (another process has it open), -ENOSPC, -EDQUOT, -EFBIG (no room), -EACCES; the reason is in
- * database_error.
+ * Errors: -EIO (disk), -EUCLEAN (what is on the disk is damaged, or not all of it is there),
+ * -EAGAIN (another process has it open), -ENOSPC, -EDQUOT, -EFBIG (no room), -EACCES; the reason is
+ * in database_error.
  *
  * After a failed write it is not known what is on the disk, and LevelDB would append to that: what
  * it wrote then could not be read after a crash. So the next write opens the database anew first.
@@ -25,7 +25,8 @@ int database_open(const char *path, size_t cache_bytes, size_t write_bytes,
 void database_close(struct database *d);
 /* Removes one that is not open. database_error(NULL) has the reason. */
 int database_destroy(const char *path) MUST_CHECK;
-/* All of it goes, damaged or not. On failure nothing can be read, and the next write opens it anew. */
+/* All of it goes, damaged or not. On failure nothing can be read, and the next write opens it
+ * anew. */
 int database_clear(struct database *d) MUST_CHECK;
 /* Another size of the block cache: closes the database and opens it again, which no cursor may
  * outlive. What database_open says; then nothing can be read, and the next write tries again. */

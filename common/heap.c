@@ -202,8 +202,8 @@ static int take_profile(struct profile *ret)
 }
 
 /* When a thread takes its next sample was drawn before, at the density there was then: what is
- * allocated until that is met by none. So this one takes it now. The wait is more than sixteen times
- * its mean once in nine million. */
+ * allocated until that is met by none. So this one takes it now. The wait is more than sixteen
+ * times its mean once in nine million. */
 static void take_next_sample(void)
 {
 	for (unsigned i = 0; i < 16; i++) {

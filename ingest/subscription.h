@@ -21,8 +21,8 @@
  *
  * A host that calls our cursor a future one has lost its state and numbers anew: it gets a new
  * epoch, its cursor is forgotten, and it is read from its present position on. Some hosts do not
- * say so, and send low numbers. Whatever comes with numbers that are not above the last one taken is
- * a row; it goes on over reconnections and restarts, and ends with a number that is above. What
+ * say so, and send low numbers. Whatever comes with numbers that are not above the last one taken
+ * is a row; it goes on over reconnections and restarts, and ends with a number that is above. What
  * tells that the host numbers anew from old events sent again is that commits of the row, whose
  * numbers rise among themselves, were made after all that were taken: by their revs, and so by the
  * host's own clock, whatever ours says. A few of them, and the host gets a new epoch too, and is

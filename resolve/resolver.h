@@ -11,8 +11,9 @@
  * fetch under way waits for another one after it.
  *
  * Fetches in hand are in fetches.h, those that wait to begin in queue.h; what an answer means is
- * document_answer.h's. Under way: resolve.concurrency at most, of which did:web gets at most half. Hosts take turns, and
- * when there is no room for another fetch, the host with most of them gives one up.
+ * document_answer.h's. Under way: resolve.concurrency at most, of which did:web gets at most half.
+ * Hosts take turns, and when there is no room for another fetch, the host with most of them gives
+ * one up.
  *
  * A did:plc is asked of one directory after another until one answers (directories.h). While all of
  * them rest, who does not ask for news gets what the cache has, even if it is stale, and else

@@ -45,8 +45,8 @@ int event_log_create(const char *folder, uint64_t first_seq, struct marker *ret)
 int event_log_open(const char *folder, const struct marker *m, const struct event_log_options *o,
 		   struct event_log **ret) MUST_CHECK;
 void event_log_close(struct event_log *l);
-/* Whether there is room for one more group: a disk that is full is found full before the first event
- * is taken. -ENOSPC, -EDQUOT, -EFBIG, logged. */
+/* Whether there is room for one more group: a disk that is full is found full before the first
+ * event is taken. -ENOSPC, -EDQUOT, -EFBIG, logged. */
 int event_log_find_room(const struct event_log *l) MUST_CHECK;
 
 /* Whether there are no sequence numbers left [event stream: below 2^53]. */

@@ -6,9 +6,9 @@
  * accounts that are not its own holds up nobody but itself. Its events keep their order: once one
  * waits, those that come later queue behind it.
  *
- *	waiting	asked; asked again after 5 s without an answer, when the pipe comes back, and, if the
- *		answer was IDENTITY_UNAVAILABLE or does not do for the first event, time and again,
- *		after 1 s, 2 s, ... 30 s
+ *	waiting	asked; asked again after 5 s without an answer, when the pipe comes back, and,
+ *		if the answer was IDENTITY_UNAVAILABLE or does not do for the first event, time and
+ *		again, after 1 s, 2 s, ... 30 s
  *	ready	the answer has come: the first event can be judged again
  *
  * An event that has waited for the configured time since it was received, and for a tenth of it

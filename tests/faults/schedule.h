@@ -57,7 +57,8 @@ void schedule_make(struct schedule *s, uint64_t seed, uint64_t usec, unsigned me
 /* One fault of every kind, one after another, each until it took effect. */
 void schedule_make_all(struct schedule *s, uint64_t seed, uint64_t usec, unsigned members);
 /* That one fault, after a third of the time, until it took effect; of a disk it is store's. A
- * directory is down from the beginning, when it is asked for all; a clock is as far ahead as any. */
+ * directory is down from the beginning, when it is asked for all; a clock is as far ahead as
+ * any. */
 void schedule_make_single(struct schedule *s, enum fault_type type, uint64_t seed, uint64_t usec,
 			  unsigned members);
 void schedule_print(const struct schedule *s, FILE *out);

@@ -399,8 +399,8 @@ static pid_t start_command(struct group_test *g, const char *command)
 	return pid;
 }
 
-/* Of a line in which `standpipe run` tells the end of a member: whose it was, and what was wrong with
- * it; NULL: nothing. */
+/* Of a line in which `standpipe run` tells the end of a member: whose it was, and what was wrong
+ * with it; NULL: nothing. */
 static const char *judge_end(struct group_test *g, const char *line, struct member **ret)
 {
 	char name[24];

@@ -39,7 +39,7 @@ struct fixture {
 	size_t file_count;
 	struct file files[FILES_MAX]; /* as the dead process left them */
 	struct file *parts[PARTS];
-	size_t *first_group; /* sizes of the parts with the first group in them; shared with the child */
+	size_t *first_group; /* the parts' sizes with the first group; shared with the child */
 	unsigned cases;
 };
 
