@@ -16,6 +16,7 @@ STAGES := ingest resolve validate store fanout
 # jemalloc is the default; glibc and mimalloc are for experiments, and have folders of their own.
 B := build$(if $(VARIANT),/$(VARIANT),$(if $(filter-out jemalloc,$(ALLOCATOR)),/$(ALLOCATOR)))
 Q := $(if $(V),,@)
+comma := ,
 say = $(if $(V),,@printf '  %-7s %s\n' $(1) $(2);)
 
 PACKAGES := nng openssl libsecp256k1 libcbor libcurl libsystemd libwslay libcares jansson libmicrohttpd
@@ -45,7 +46,7 @@ ifdef WERROR
 OUR_CFLAGS += -Werror
 endif
 
-ROOMS := common $(STAGES) ctl tests/lib tests/simnet tests/faults tests/bench
+ROOMS := common $(STAGES) ctl tests/lib tests/simnet tests/faults tests/bench tests/leaklab
 sources = $(filter-out %/main.c $(1)/test_%.c $(1)/bench_%.c,$(wildcard $(1)/*.c))
 objects = $(patsubst %.c,$(B)/obj/%.o,$(1))
 LIBS := $(foreach r,$(ROOMS),$(if $(call sources,$(r)),$(B)/lib/$(notdir $(r)).a))
@@ -55,7 +56,9 @@ PIPELINE_TESTS := $(patsubst tests/%.c,$(B)/tests/%,$(wildcard tests/pipeline/te
 SIMNET := $(if $(wildcard tests/simnet/main.c),$(B)/tests/simnet/simnet)
 BENCHES := $(patsubst tests/%.c,$(B)/tests/%,$(wildcard tests/bench/bench_*.c))
 FUZZERS := $(patsubst tests/%.c,$(B)/tests/%,$(wildcard tests/fuzz/fuzz_*.c))
-ALL_C := $(foreach r,$(ROOMS) tests $(addprefix tests/,common $(STAGES) ctl pipeline simnet faults bench fuzz),$(wildcard $(r)/*.c))
+LEAKLAB := $(patsubst tests/%.c,$(B)/tests/%,$(wildcard tests/leaklab/test_*.c))
+ALL_C := $(foreach r,$(ROOMS) tests $(addprefix tests/,common $(STAGES) ctl pipeline simnet faults bench leaklab leaklab/leak fuzz),\
+	$(wildcard $(r)/*.c))
 
 # Where tests find the programs.
 export STANDPIPE_BUILD := $(CURDIR)/$(B)
@@ -109,6 +112,15 @@ $(SIMNET): $(B)/obj/tests/simnet/main.o $(group_libs)
 $(B)/tests/bench/%: $(B)/obj/tests/bench/%.o $(B)/lib/bench.a $(group_libs) $(patsubst %,$(B)/lib/%.a,$(STAGES) common)
 	$(call link,$+)
 
+# The leak lab: a resolver with leaks linked in before two of its functions, and everything else as it is.
+$(B)/leaklab/standpipe-resolve: $(B)/obj/resolve/main.o $(B)/obj/tests/leaklab/leak/leaks.o $(B)/lib/resolve.a $(B)/lib/common.a
+	$(call link,-Wl$(comma)--wrap=did_document_parse -Wl$(comma)--wrap=trust_apply $^)
+$(B)/leaklab/%: $(B)/%
+	$(Q)mkdir -p $(@D) && cp -f $< $@
+LEAKLAB_GROUP := $(patsubst $(B)/%,$(B)/leaklab/%,$(PROGRAMS))
+$(B)/tests/leaklab/%: $(B)/obj/tests/leaklab/%.o $(B)/lib/leaklab.a $(B)/lib/bench.a $(group_libs)
+	$(call link,$+)
+
 # A fuzz target is one function, LLVMFuzzerTestOneInput. replay.c gives it a main that runs it over tests/corpus/NAME/; in the
 # variant "fuzz" libFuzzer does.
 $(B)/tests/fuzz/%: $(B)/obj/tests/fuzz/%.o $(if $(FUZZ_MAIN),,$(B)/obj/tests/fuzz/replay.o) $(B)/lib/validate.a $(B)/lib/resolve.a \
@@ -154,7 +166,7 @@ test-suite:
 	$(Q)tests/summary $(TESTS) $(FUZZERS) $(PIPELINE_TESTS) tests/units tests/real/run
 .PHONY: test-suite
 
-tests: $(TESTS) $(FUZZERS) $(PIPELINE_TESTS) $(SIMNET) $(BENCHES)
+tests: $(TESTS) $(FUZZERS) $(PIPELINE_TESTS) $(SIMNET) $(BENCHES) $(LEAKLAB) $(LEAKLAB_GROUP)
 .PHONY: tests
 
 test-unit: $(TESTS) $(FUZZERS) ## unit tests and the replayed fuzz corpora
@@ -179,6 +191,16 @@ test-differential: deps all $(SIMNET) ## commits of REPOS random repositories, a
 # PART=verify, or several of them; none: all.
 bench: deps all $(BENCHES) ## measure: one line a figure, results also in build/bench.json; PART=verify, log, ... for a part
 	$(Q)tests/bench/run $(PART)
+
+leaklab-group: $(LEAKLAB_GROUP)
+.PHONY: leaklab-group leaklab soak
+
+leaklab: deps all $(LEAKLAB) leaklab-group ## a resolver that leaks in three ways: whether it is found, and what it depends on; half an hour
+	$(Q)$(MAKE) --no-print-directory ALLOCATOR=glibc leaklab-group
+	$(Q)$(B)/tests/leaklab/test_leaklab
+
+soak: deps all $(LEAKLAB) ## MINUTES (60) at RATE (2000) events a second: whether memory grows, as table and as build/soak.svg
+	$(Q)SOAK_MINUTES=$(MINUTES) SOAK_RATE=$(RATE) $(B)/tests/leaklab/test_soak
 
 asan: deps ## the whole suite under AddressSanitizer and UndefinedBehaviorSanitizer
 	$(Q)$(MAKE) --no-print-directory VARIANT=asan all tests

@@ -1,0 +1,236 @@
+/*
+ * Whether anything grows in a relay that runs on and on with its caches full. SOAK_MINUTES (60)
+ * once the stages know their slopes, SOAK_RATE (2,000) events a second, one in five of them from an
+ * account that needs a resolve. The result is a table, and the picture $STANDPIPE_BUILD/soak.svg.
+ */
+#include <limits.h>
+#include <math.h>
+#include <stdlib.h>
+
+#include "tests/leaklab/feed.h"
+#include "tests/leaklab/plot.h"
+#include "tests/leaklab/watch.h"
+
+#define HOSTS        500
+#define HOT          2000
+#define COLD         20000
+#define COLD_PERCENT 20
+#define MINUTES      60
+#define PER_SEC      2000
+
+#define KNOWN_USEC  (600 * USEC_PER_SEC)
+#define SAMPLE_USEC (5 * USEC_PER_SEC)
+#define KEPT_MAX    MIB(256) /* of what was sent, before it is forgotten */
+#define REST_SEC    60
+
+#define SLOPE_MAX  (double)MIB(1) /* an hour, of what is unaccounted */
+#define FLAT_PART  0.1            /* of its resident memory, by which a stage may change, */
+#define FLAT_BYTES (double)MIB(4) /* or this */
+#define RATE_PART  0.95           /* of the rate that was asked for, at least */
+
+/* Caches that are full soon, and a log whose files come and go. */
+static const char *const settings[] = {"resolve.directory_rate=0",
+				       "resolve.identities_max=1000",
+				       "resolve.cache=256K",
+				       "validate.key_cache=1M",
+				       "store.cache=256K",
+				       "ingest.cache=256K",
+				       "store.file_size=64M",
+				       "store.retention_bytes=512M",
+				       NULL};
+
+struct soak {
+	struct bench_relay relay;
+	struct feed feed;
+	struct watch watch;
+	size_t from; /* the first sample that counts */
+	uint64_t sent_before;
+};
+
+static uint64_t wanted(const char *name, uint64_t otherwise)
+{
+	const char *text = getenv(name);
+	uint64_t n = 0;
+
+	return text && sscanf(text, "%" SCNu64, &n) == 1 && n > 0 ? n : otherwise;
+}
+
+static bool all_came(void *arg)
+{
+	const struct soak *s = arg;
+
+	return s->relay.received >= s->feed.sent;
+}
+
+/* What was sent is in memory until it is forgotten. False: it does not come. */
+static bool make_room(struct soak *s)
+{
+	if (s->feed.kept_bytes < KEPT_MAX)
+		return true;
+	feed_stop(&s->feed);
+	if (!bench_relay_wait(&s->relay, all_came, s, REST_SEC, "all that was sent has come"))
+		return false;
+	feed_forget(&s->feed);
+	feed_start(&s->feed);
+	return true;
+}
+
+static bool soak_for(struct soak *s, uint64_t usec)
+{
+	uint64_t until = loop_now_usec(s->relay.loop) + usec;
+
+	while (loop_now_usec(s->relay.loop) < until)
+		if (!watch_for(&s->watch, s->watch.every_usec) || !make_room(s))
+			return false;
+	return true;
+}
+
+/* Until every stage knows its own slopes, which is when its caches are full. */
+static bool warm_up(struct soak *s)
+{
+	uint64_t until = loop_now_usec(s->relay.loop) + KNOWN_USEC;
+
+	while (!watch_is_known(&s->watch)) {
+		if (loop_now_usec(s->relay.loop) > until) {
+			test_fail(__FILE__, __LINE__, "the stages do not know their slopes");
+			return false;
+		}
+		if (!soak_for(s, s->watch.every_usec))
+			return false;
+	}
+	s->from = s->watch.count;
+	s->sent_before = s->feed.sent;
+	return true;
+}
+
+/* The result. */
+
+static double mib(double bytes)
+{
+	return bytes / (double)MIB(1);
+}
+
+static void report_stage(const struct soak *s, enum bench_stage stage)
+{
+	const struct watch *w = &s->watch;
+	const int64_t *first = w->samples[s->from].bytes[stage];
+	const int64_t *last = w->samples[w->count - 1].bytes[stage];
+	double slope = watch_slope(w, stage, WATCH_UNACCOUNTED, s->from);
+	double rss = watch_slope(w, stage, WATCH_RSS, s->from);
+	double change = rss * watch_seconds(w, s->from) / 3600;
+
+	printf("| %s | %.1f | %.2f | %+.2f | %.1f | %.1f | %+.1f |\n", bench_stage_names[stage],
+	       mib((double)last[WATCH_IN_USE]), mib((double)last[WATCH_UNACCOUNTED]), mib(slope),
+	       mib((double)first[WATCH_RSS]), mib((double)last[WATCH_RSS]), mib(rss));
+	if (fabs(slope) > SLOPE_MAX)
+		test_fail(__FILE__, __LINE__, "%s grows by %+.2f MiB/h", bench_stage_names[stage],
+			  mib(slope));
+	if (fabs(change) > FLAT_BYTES && fabs(change) > FLAT_PART * (double)first[WATCH_RSS])
+		test_fail(__FILE__, __LINE__, "%s: resident memory is not flat: %+.1f MiB",
+			  bench_stage_names[stage], mib(change));
+}
+
+static void report(const struct soak *s, uint64_t per_sec)
+{
+	double seconds = watch_seconds(&s->watch, s->from);
+	double rate = (double)(s->feed.sent - s->sent_before) / seconds;
+
+	bench_say("%.0f minutes, %.0f events/s, %.0f resolves/s, MiB and MiB/h:", seconds / 60,
+		  rate, watch_resolves(&s->watch, s->from));
+	printf("| stage | heap | unaccounted | its slope | resident, first | last | its slope |\n"
+	       "|---|--:|--:|--:|--:|--:|--:|\n");
+	for (enum bench_stage i = 0; i < BENCH_STAGES; i++)
+		report_stage(s, i);
+	fflush(stdout);
+	if (rate < RATE_PART * (double)per_sec)
+		test_fail(__FILE__, __LINE__,
+			  "%.0f events a second instead of %" PRIu64
+			  ": this machine is too slow, or busy",
+			  rate, per_sec);
+}
+
+/* The picture: what changed of the unaccounted, between the lines that it must not cross in the
+ * end, and what is resident. */
+static void draw(const struct soak *s)
+{
+	size_t count = s->watch.count - s->from;
+	double *x = xcalloc(count, sizeof(*x)), *y[2][PLOT_LINES];
+	struct plot_panel panels[2] = {
+		{.title = "Unaccounted memory, change, KiB (dashed: 1 MiB/h)"},
+		{.title = "Resident memory, MiB"}};
+	const struct plot plot = {
+		"Standpipe: memory of the stages under load", "minutes", count, x, 2, panels};
+	const struct watch_sample *samples = s->watch.samples + s->from;
+	char path[PATH_MAX];
+
+	for (size_t p = 0; p < 2; p++)
+		for (size_t l = 0; l < BENCH_STAGES + 2; l++)
+			y[p][l] = xcalloc(count, sizeof(**y));
+	for (size_t i = 0; i < count; i++) {
+		x[i] = (double)(samples[i].at_usec - samples[0].at_usec) / 60e6;
+		for (size_t l = 0; l < BENCH_STAGES; l++) {
+			const int64_t *now = samples[i].bytes[l], *then = samples[0].bytes[l];
+
+			y[0][l][i] = (double)(now[WATCH_UNACCOUNTED] - then[WATCH_UNACCOUNTED]) /
+				     1024;
+			y[1][l][i] = mib((double)now[WATCH_RSS]);
+		}
+		y[0][BENCH_STAGES][i] = x[i] / 60 * 1024;
+		y[0][BENCH_STAGES + 1][i] = -x[i] / 60 * 1024;
+	}
+	for (size_t p = 0; p < 2; p++) {
+		panels[p].line_count = p == 0 ? BENCH_STAGES + 2 : BENCH_STAGES;
+		for (size_t l = 0; l < panels[p].line_count; l++)
+			panels[p].lines[l] = (struct plot_line){
+				l < BENCH_STAGES ? bench_stage_names[l] : "", y[p][l],
+				l >= BENCH_STAGES};
+	}
+	snprintf(path, sizeof(path), "%s/soak.svg", getenv("STANDPIPE_BUILD"));
+	CHECK_INT(plot_write(path, &plot), 0);
+	bench_say("drawn: %s", path);
+	for (size_t p = 0; p < 2; p++)
+		for (size_t l = 0; l < BENCH_STAGES + 2; l++)
+			free(y[p][l]);
+	free(x);
+}
+
+static void run(struct soak *s, uint64_t minutes, uint64_t per_sec)
+{
+	if (!warm_up(s))
+		return;
+	bench_say("caches are full; %" PRIu64 " minutes from here", minutes);
+	if (!soak_for(s, minutes * 60 * USEC_PER_SEC))
+		return;
+	feed_stop(&s->feed);
+	bench_relay_wait(&s->relay, all_came, s, REST_SEC, "all that was sent has come");
+	CHECK_INT(s->relay.received, s->feed.sent);
+	report(s, per_sec);
+	draw(s);
+}
+
+TEST(soak)
+{
+	const struct world_settings world = {
+		.seed = 6,
+		.hosts = HOSTS,
+		.accounts = HOT + COLD,
+		.p256_percent = 2,
+	};
+	uint64_t minutes = wanted("SOAK_MINUTES", MINUTES);
+	const struct feed_settings feed = {HOT, COLD, COLD_PERCENT, wanted("SOAK_RATE", PER_SEC)};
+	static struct soak s;
+
+	bench_relay_open(&s.relay, &world, settings);
+	bench_relay_start(&s.relay);
+	bench_relay_wait_hosts(&s.relay);
+	/* No more samples than a slope takes. */
+	watch_init(&s.watch, &s.relay, minutes > 60 ? SAMPLE_USEC * minutes / 60 : SAMPLE_USEC);
+	feed_open(&s.feed, s.relay.loop, s.relay.world, s.relay.network, &feed);
+	feed_warm_up(&s.feed);
+	feed_start(&s.feed);
+	run(&s, minutes, feed.per_sec);
+	feed_stop(&s.feed);
+	watch_release(&s.watch);
+	bench_relay_close(&s.relay);
+	feed_close(&s.feed);
+}
