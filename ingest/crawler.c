@@ -287,11 +287,11 @@ static void on_drain_check(void *arg)
 static int64_t window_memory(void *arg)
 {
 	struct crawler *c = arg;
-	size_t sum = 0;
+	int64_t sum = 0;
 
 	for (unsigned i = 0; i < c->lanes; i++)
 		sum += feed_memory_bytes(c->feeds[i]);
-	return (int64_t)sum;
+	return sum;
 }
 
 /* Of one lane, as is the label. */

@@ -4,6 +4,7 @@
 #include <errno.h>
 
 #include "common/limits.h"
+#include "common/memory.h"
 
 TAILQ_HEAD(waiter_list, feed_waiter);
 
@@ -220,9 +221,9 @@ uint64_t feed_oldest_usec(const struct feed *f)
 	return f->window.first ? f->window.first->event.received_usec : 0;
 }
 
-size_t feed_memory_bytes(const struct feed *f)
+int64_t feed_memory_bytes(const struct feed *f)
 {
-	return sizeof(*f) + window_memory_bytes(&f->window);
+	return memory_block_bytes(f) + window_memory_bytes(&f->window);
 }
 
 size_t feed_waiter_count(const struct feed *f)

@@ -51,5 +51,5 @@ size_t feed_event_count(const struct feed *f);
 size_t feed_event_bytes(const struct feed *f);
 /* When the oldest event in the window was received; 0: it is empty. */
 uint64_t feed_oldest_usec(const struct feed *f);
-size_t feed_memory_bytes(const struct feed *f);
+int64_t feed_memory_bytes(const struct feed *f);
 size_t feed_waiter_count(const struct feed *f);

@@ -2,6 +2,8 @@
 
 #include <assert.h>
 
+#include "common/memory.h"
+
 #define FIRST_SLOTS 1024
 
 void window_init(struct window *w, size_t max_bytes)
@@ -92,6 +94,7 @@ struct window_entry *window_put(struct window *w, const struct event *event)
 	w->unsent_count++;
 	w->unsent_bytes += frame.len;
 	w->used_bytes += cost(frame.len);
+	w->block_bytes += memory_block_bytes(e);
 	w->count++;
 	return e;
 }
@@ -150,12 +153,13 @@ void window_remove(struct window *w, struct window_entry *e)
 	w->slots[slot] = NULL;
 	w->free_slots[w->free_count++] = slot;
 	w->used_bytes -= cost(e->event.frame.len);
+	w->block_bytes -= memory_block_bytes(e);
 	w->count--;
 	mark_remove(&e->mark);
 	free(e);
 }
 
-size_t window_memory_bytes(const struct window *w)
+int64_t window_memory_bytes(const struct window *w)
 {
-	return w->used_bytes + w->slot_count * (sizeof(*w->slots) + sizeof(*w->free_slots));
+	return w->block_bytes + memory_block_bytes(w->slots) + memory_block_bytes(w->free_slots);
 }

@@ -38,6 +38,7 @@ struct window_entry {
 struct window {
 	size_t max_bytes;
 	size_t used_bytes;
+	int64_t block_bytes; /* of the same on the heap, which is more */
 	size_t count;
 	uint64_t next_number;
 	struct window_entry *first;
@@ -66,5 +67,5 @@ void window_rewind(struct window *w);
 struct window_entry *window_find(const struct window *w, uint64_t ticket);
 /* Frees the entry, takes it out of its mark. */
 void window_remove(struct window *w, struct window_entry *e);
-/* All memory it holds. */
-size_t window_memory_bytes(const struct window *w);
+/* All memory it holds, as the allocator has rounded it. */
+int64_t window_memory_bytes(const struct window *w);
