@@ -93,7 +93,7 @@ static void put_axes(struct buf *b, const struct axis *x, const struct axis *y, 
 		snprintf(number, sizeof(number), "%g", fabs(value) < y->step / 2 ? 0 : value);
 		put_text(b, LEFT - 8, at + 4, "end", number);
 	}
-	for (int i = 0; i <= (int)lround((x->to - x->from) / x->step); i++) {
+	for (int i = 0; i <= (int)floor((x->to - x->from) / x->step + 1e-6); i++) {
 		double value = x->from + i * x->step, at = x_of(x, value);
 
 		put_rule(b, at, top, at, top + PANEL_HEIGHT);
@@ -133,6 +133,8 @@ static void put_panel(struct buf *b, const struct plot *p, const struct plot_pan
 {
 	struct axis x = axis_of(p->x[0], p->x[p->count - 1]), y = y_axis(p, panel);
 
+	/* Time begins at a round number, and ends where it does. */
+	x.to = fmax(x.from + x.step / 2, p->x[p->count - 1]);
 	buf_append_str(b, "<g font-weight=\"bold\">");
 	put_text(b, LEFT, top - 28, "start", panel->title);
 	buf_append_str(b, "</g>\n");

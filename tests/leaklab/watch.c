@@ -97,10 +97,10 @@ bool watch_for(struct watch *w, uint64_t usec)
 
 	while (p.until_usec < until) {
 		p.until_usec += w->every_usec;
-		if (!take_sample(w) || !wait_until(p.loop, is_over, &p, "the next sample"))
+		if (!wait_until(p.loop, is_over, &p, "the next sample") || !take_sample(w))
 			return false;
 	}
-	return take_sample(w);
+	return true;
 }
 
 bool watch_is_known(struct watch *w)
