@@ -13,9 +13,9 @@
 #pragma once
 
 #include "common/loop.h"
+#include "tests/lib/random.h"
 #include "tests/simnet/judge.h"
 #include "tests/simnet/network.h"
-#include "tests/simnet/random.h"
 #include "tests/simnet/repository.h"
 
 struct feed_settings {
