@@ -12,6 +12,8 @@ struct directory {
 	struct document_place place;
 	unsigned failures; /* in a row */
 	unsigned under_way;
+	bool on_trial;      /* since it rested, no request has shown that it is well */
+	uint64_t rest_usec; /* the last one */
 	uint64_t rests_until_usec;
 	uint64_t paid_until_usec; /* each request moves it on by its share of a second */
 };
@@ -78,10 +80,10 @@ static uint64_t wait_for(const struct directory *d, uint64_t now_usec)
 {
 	uint64_t wait = 0;
 
-	if (d->failures >= DIRECTORIES_FAILURES && d->under_way > 0)
-		return UINT64_MAX;
 	if (d->rests_until_usec > now_usec)
 		wait = d->rests_until_usec - now_usec;
+	else if (d->on_trial && d->under_way > 0)
+		return UINT64_MAX;
 	if (d->all->share_usec > 0 && d->paid_until_usec > now_usec + USEC_PER_SEC &&
 	    d->paid_until_usec - now_usec - USEC_PER_SEC > wait)
 		wait = d->paid_until_usec - now_usec - USEC_PER_SEC;
@@ -91,8 +93,7 @@ static uint64_t wait_for(const struct directory *d, uint64_t now_usec)
 /* One that is asked as often as it may be is well: the next one is not for its overflow. */
 static bool is_resting(const struct directory *d, uint64_t now_usec)
 {
-	return d->rests_until_usec > now_usec ||
-	       (d->failures >= DIRECTORIES_FAILURES && d->under_way > 0);
+	return d->rests_until_usec > now_usec || (d->on_trial && d->under_way > 0);
 }
 
 struct directory *directories_pick(struct directories *d, unsigned tried, uint64_t now_usec,
@@ -151,37 +152,48 @@ static uint64_t within_limits(uint64_t rest_usec)
 	return rest_usec < DIRECTORIES_REST_MAX_USEC ? rest_usec : DIRECTORIES_REST_MAX_USEC;
 }
 
-static void rest(struct directory *d, uint64_t until_usec)
+/* told_usec: 0 if it did not say for how long. Twice as long as the last time if it has not been
+ * well since. */
+static uint64_t begin_rest(struct directory *d, uint64_t told_usec, uint64_t now_usec)
 {
-	if (d->rests_until_usec < until_usec)
+	uint64_t rest_usec = told_usec;
+
+	if (told_usec == 0 && d->on_trial)
+		rest_usec = 2 * d->rest_usec;
+	d->rest_usec = within_limits(rest_usec);
+	d->rests_until_usec = now_usec + d->rest_usec;
+	d->on_trial = true;
+	return d->rest_usec;
+}
+
+/* Requests that were under way when it began to rest say nothing new, but for how long. */
+static void done_while_resting(struct directory *d, uint64_t told_usec, uint64_t now_usec)
+{
+	uint64_t until_usec = now_usec + within_limits(told_usec);
+
+	if (told_usec > 0 && d->rests_until_usec < until_usec)
 		d->rests_until_usec = until_usec;
 }
 
-/* 1 s, 2 s, ... */
-static uint64_t rest_after(unsigned failures)
-{
-	unsigned times = failures - DIRECTORIES_FAILURES;
-
-	return within_limits(DIRECTORIES_REST_MIN_USEC << (times < 6 ? times : 6));
-}
-
-void directory_done(struct directory *d, enum directory_outcome outcome, uint64_t rest_usec,
-		    uint64_t now_usec)
+uint64_t directory_done(struct directory *d, enum directory_outcome outcome, uint64_t rest_usec,
+			uint64_t now_usec)
 {
 	d->under_way--;
+	if (d->rests_until_usec > now_usec) {
+		done_while_resting(d, outcome == DIRECTORY_BUSY ? rest_usec : 0, now_usec);
+		return 0;
+	}
 	switch (outcome) {
 	case DIRECTORY_WELL:
 		d->failures = 0;
+		d->on_trial = false;
 		break;
 	case DIRECTORY_BUSY:
-		rest(d, now_usec + within_limits(rest_usec));
-		break;
+		return begin_rest(d, rest_usec, now_usec);
 	case DIRECTORY_FAILED:
-		/* Those that were under way with the one that made it rest say nothing new. */
-		if (d->failures < DIRECTORIES_FAILURES || d->rests_until_usec <= now_usec)
-			d->failures++;
-		if (d->failures >= DIRECTORIES_FAILURES && d->rests_until_usec <= now_usec)
-			rest(d, now_usec + rest_after(d->failures));
+		if (++d->failures >= DIRECTORIES_FAILURES || d->on_trial)
+			return begin_rest(d, 0, now_usec);
 		break;
 	}
+	return 0;
 }

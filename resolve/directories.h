@@ -2,8 +2,9 @@
  * The PLC directories: the first serves all lookups while it is well, the next one when it is not.
  *
  * A directory rests when it says so (429, Retry-After), and when DIRECTORIES_FAILURES requests in a
- * row failed in a way that is its fault: for a second, and twice as long each time, up to a minute.
- * One request after the rest shows whether it is well again. Each is asked at most
+ * row failed in a way that is its fault: for as long as it says (Retry-After), or else for a second,
+ * and twice as long each time; a second at least and a minute at most. One request after the rest
+ * shows whether it is well again; if not, it rests again at once. Each is asked at most
  * resolve.directory_rate times a second, and as many times at once after a pause.
  */
 #pragma once
@@ -45,6 +46,7 @@ enum directory_outcome {
 	DIRECTORY_FAILED, /* it did not, or not as a directory does */
 	DIRECTORY_BUSY,   /* it wants rest */
 };
-/* rest_usec: what it wants, within the limits above; for the others 0. */
-void directory_done(struct directory *d, enum directory_outcome outcome, uint64_t rest_usec,
-		    uint64_t now_usec);
+/* rest_usec: what it says that it wants, of one that is busy; 0: it did not say. Gives how long it
+ * rests if it begins to with this, else 0. */
+uint64_t directory_done(struct directory *d, enum directory_outcome outcome, uint64_t rest_usec,
+			uint64_t now_usec);

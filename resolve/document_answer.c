@@ -46,15 +46,10 @@ static void read_document(enum did_method method, struct span did, const struct 
 /* Too many requests, or a server that is not well. */
 static void read_refusal(const struct http_answer *a, struct document_answer *d)
 {
-	bool told = a->status == 429 || a->retry_after_sec > 0;
 	uint64_t rest = a->retry_after_sec * USEC_PER_SEC;
 
-	if (rest < DIRECTORIES_REST_MIN_USEC)
-		rest = DIRECTORIES_REST_MIN_USEC;
-	if (rest > DIRECTORIES_REST_MAX_USEC)
-		rest = DIRECTORIES_REST_MAX_USEC;
-	passes(d, a->reason, told ? DIRECTORY_BUSY : DIRECTORY_FAILED);
-	d->rest_usec = told ? rest : 0;
+	passes(d, a->reason, a->status == 429 || rest > 0 ? DIRECTORY_BUSY : DIRECTORY_FAILED);
+	d->rest_usec = rest < DIRECTORIES_REST_MAX_USEC ? rest : DIRECTORIES_REST_MAX_USEC;
 }
 
 static void read_status(enum did_method method, struct span did, const struct host_policy *policy,
@@ -75,6 +70,21 @@ static void read_status(enum did_method method, struct span did, const struct ho
 		read_refusal(a, d);
 	else
 		passes(d, a->reason, DIRECTORY_WELL);
+}
+
+/* No document of a directory is near the limit: a page of what stands before it is. The server of a
+ * did:web is the account's own, and so is what it gives for a document; but the page with which it
+ * says that it is not well may have any size. */
+static void read_too_large(enum did_method method, struct span did,
+			   const struct host_policy *policy, const struct http_answer *a,
+			   struct document_answer *d)
+{
+	if (method != DID_METHOD_WEB)
+		passes(d, a->reason, DIRECTORY_FAILED);
+	else if (a->status == 200)
+		unusable(d, a->reason);
+	else
+		read_status(method, did, policy, a, d);
 }
 
 void document_answer_read(enum did_method method, struct span did, const struct host_policy *policy,
@@ -100,7 +110,7 @@ void document_answer_read(enum did_method method, struct span did, const struct 
 			passes(ret, a->reason, DIRECTORY_FAILED);
 		break;
 	case HTTP_TOO_LARGE:
-		unusable(ret, a->reason);
+		read_too_large(method, did, policy, a, ret);
 		break;
 	default:
 		passes(ret, a->reason, DIRECTORY_FAILED);

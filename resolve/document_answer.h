@@ -3,8 +3,9 @@
  * gave it: the rules of each method, and nothing that is remembered.
  *
  * Final about the account are 200, 404 and 410, and of did:web, whose server is the account's own,
- * a redirect (which is not followed), an address that is not allowed, and an answer that is too
- * large. Everything else may be different in a moment.
+ * a redirect (which is not followed), an address that is not allowed, and a document that is too
+ * large. Everything else may be different in a moment, an answer of the directory included that is
+ * too large, or no JSON: that is the directory's failure.
  */
 #pragma once
 

@@ -169,6 +169,17 @@ size_t fetches_count(const struct fetches *all)
 	return all->fetch_count;
 }
 
+void fetches_each(struct fetches *all, void (*see)(struct fetch *f))
+{
+	struct fetch *next;
+
+	for (size_t i = 0; i < BUCKETS; i++)
+		for (struct fetch *f = all->buckets[i]; f; f = next) {
+			next = f->next_in_bucket;
+			see(f);
+		}
+}
+
 int64_t fetches_bytes(const struct fetches *all)
 {
 	return all->bytes + (int64_t)sizeof(*all);

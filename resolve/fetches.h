@@ -45,7 +45,9 @@ struct fetch {
 	uint64_t place;
 	bool under_way;
 	uint64_t started_usec;       /* clock_usec, once under way */
-	struct directory *directory; /* did:plc, while under way */
+	struct directory *directory; /* did:plc: that it is asked of, or was asked of last */
+	bool at_directory;           /* whose answer is awaited */
+	bool is_cached;              /* something is known of the DID, which may be stale */
 	unsigned tried;              /* numbers of the directories that failed, as bits */
 	struct loop_timer due;       /* set: it may not begin yet */
 	void *owner;
@@ -63,6 +65,8 @@ bool fetches_has_room(const struct fetches *all, enum did_method method);
 bool fetches_has_its_part(const struct fetches *all, enum did_method method);
 bool fetches_has_room_to_wait(const struct fetches *all, enum did_method method);
 size_t fetches_count(const struct fetches *all);
+/* Calls see for each of them; it may free the one that it is given. */
+void fetches_each(struct fetches *all, void (*see)(struct fetch *f));
 int64_t fetches_bytes(const struct fetches *all);
 /* Nobody of this asker waits any more. */
 void fetches_forget(struct fetches *all, const void *asker);

@@ -320,12 +320,14 @@ static void transfer_finish(struct transfer *t, CURLcode code)
 
 	curl_easy_getinfo(t->easy, CURLINFO_RESPONSE_CODE, &status);
 	curl_easy_getinfo(t->easy, CURLINFO_RETRY_AFTER, &retry_after);
-	if (a.outcome == HTTP_ANSWERED) {
+	if (a.outcome == HTTP_ANSWERED || a.outcome == HTTP_TOO_LARGE) {
 		a.status = (unsigned)status;
-		a.body = buf_span(&t->body);
 		a.retry_after_sec = (uint64_t)retry_after < HTTP_RETRY_AFTER_MAX
 					    ? (uint64_t)retry_after
 					    : HTTP_RETRY_AFTER_MAX;
+	}
+	if (a.outcome == HTTP_ANSWERED) {
+		a.body = buf_span(&t->body);
 		snprintf(reason, sizeof(reason), "HTTP %u", a.status);
 	}
 	a.reason = a.outcome == HTTP_ANSWERED    ? reason

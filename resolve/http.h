@@ -42,7 +42,7 @@ enum http_outcome {
 
 struct http_answer {
 	enum http_outcome outcome;
-	unsigned status;          /* 100 to 999 if answered */
+	unsigned status;          /* 100 to 999 if answered, or too large */
 	struct span body;         /* if answered; borrowed until `done` returns */
 	uint64_t retry_after_sec; /* 0: not said */
 	bool is_relay;            /* the Server header says atproto-relay */

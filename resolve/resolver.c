@@ -1,6 +1,7 @@
 #include "resolve/resolver.h"
 
 #include <assert.h>
+#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -31,8 +32,10 @@ struct resolver {
 	struct queue queues[DID_METHODS];
 	struct queue early; /* those whose time has not come: not to begin, but in lines as well */
 	enum did_method turn; /* whose queue is looked at first next time */
+	bool may_be_stale;    /* somebody may wait for a fetch who could have what is cached */
 	struct loop_timer rest;
 	struct log_limit failure_log;
+	struct log_limit rest_log;
 	struct log_limit cache_log;
 	uint64_t *lookups[LOOKUP_RESULTS];
 	uint64_t *crowded_out;
@@ -169,15 +172,86 @@ static void leave_slot(struct fetch *f)
 	resolver_of(f)->queues[f->method].under_way--;
 }
 
-/* How the directory is, as this answer shows it; it may be tried no more for this document. */
-static void leave_directory(struct fetch *f, enum directory_outcome outcome, uint64_t rest_usec)
+/* Who wants no news gets what the cache has. Nobody may be left that waits for this fetch then. */
+static void answer_stale_waiters(struct fetch *f)
 {
-	if (!f->directory)
+	struct resolver *r = f->owner;
+	struct waiter **at = &f->waiters;
+	struct cache_entry e;
+
+	if (cache_get(r->options.cache, fetch_did(f), &e) < 0 ||
+	    !cache_is_stale_but_usable(r->options.cache, &e, clock_usec()))
 		return;
+	while (*at) {
+		struct waiter *w;
+
+		if ((*at)->newer_than_usec > 0) {
+			at = &(*at)->next;
+			continue;
+		}
+		w = fetch_take_waiter(f, at);
+		*r->lookups[LOOKUP_STALE] += 1;
+		answer_entry(r, fetch_did(f), &e, w->asker);
+		free(w);
+	}
+}
+
+static bool has_stale_waiter(const struct fetch *f)
+{
+	for (const struct waiter *w = f->waiters; w; w = w->next)
+		if (w->newer_than_usec == 0)
+			return true;
+	return false;
+}
+
+static void see_stale(struct fetch *f)
+{
+	if (f->method != DID_METHOD_PLC || !f->queue || !f->is_cached || !has_stale_waiter(f))
+		return;
+	answer_stale_waiters(f);
+	if (!f->waiters) {
+		queue_remove(f);
+		fetch_free(f);
+	}
+}
+
+/* All directories rest: of those that wait for one. */
+static void answer_stale_in_queue(struct resolver *r)
+{
+	if (r->may_be_stale)
+		fetches_each(r->fetches, see_stale);
+	r->may_be_stale = false;
+}
+
+static void log_rest(struct resolver *r, const struct directory *d, uint64_t rest_usec,
+		     const char *reason)
+{
+	char host[LIMIT_HOST + 1];
+	unsigned left_out;
+
+	if (log_limit_pass(&r->rest_log, &left_out))
+		log_warning("directory rests: %s server=%s seconds=%" PRIu64 " left_out=%u",
+			    log_text(span_str(reason)),
+			    host_format(&directory_place(d)->host, host), rest_usec / USEC_PER_SEC,
+			    left_out);
+}
+
+/* How the directory is, as this answer shows it; it may be tried no more for this document. */
+static void leave_directory(struct fetch *f, enum directory_outcome outcome, uint64_t rest_usec,
+			    const char *reason)
+{
+	struct resolver *r = f->owner;
+	uint64_t now = loop_now_usec(r->options.loop), rests;
+
+	if (!f->at_directory)
+		return;
+	f->at_directory = false;
 	f->tried |= 1u << directory_number(f->directory);
-	directory_done(f->directory, outcome, rest_usec,
-		       loop_now_usec(resolver_of(f)->options.loop));
-	f->directory = NULL;
+	rests = directory_done(f->directory, outcome, rest_usec, now);
+	if (rests > 0)
+		log_rest(r, f->directory, rests, reason);
+	if (outcome != DIRECTORY_WELL && directories_rest(r->options.directories, now))
+		answer_stale_in_queue(r);
 }
 
 static void answer_all_without_fetch(struct fetch *f)
@@ -223,7 +297,6 @@ static void fail(struct fetch *f, const char *reason, uint64_t again_usec)
 	failures_add(r->failures, fetch_did(f), loop_now_usec(r->options.loop), again_usec);
 	*r->resolved[f->method][IDENTITY_UNAVAILABLE] += 1;
 	log_failure(r, f, reason);
-	leave_directory(f, DIRECTORY_WELL, 0);
 	leave_slot(f);
 	answer_all_without_fetch(f);
 	fetch_free(f);
@@ -239,7 +312,7 @@ static void fail_here(struct fetch *f, const char *reason, enum directory_outcom
 {
 	bool web = f->method == DID_METHOD_WEB;
 
-	leave_directory(f, outcome, rest_usec);
+	leave_directory(f, outcome, rest_usec, reason);
 	if (web || !start_elsewhere(f))
 		fail(f, reason, web ? rest_usec : 0);
 }
@@ -257,7 +330,7 @@ static void succeed(struct fetch *f, const struct cache_entry *known)
 		log_cache_failure(r);
 	*r->resolved[f->method][e.status] += 1;
 	failures_forget(r->failures, fetch_did(f));
-	leave_directory(f, DIRECTORY_WELL, 0);
+	leave_directory(f, DIRECTORY_WELL, 0, NULL);
 	leave_slot(f);
 	while (*at) {
 		struct waiter *w;
@@ -342,14 +415,26 @@ static void request_document(struct fetch *f)
 	http_get(r->options.http, &request);
 }
 
+/* False: there is none, and ret_wait_usec is when there may be one. */
+static bool pick_directory(struct fetch *f, uint64_t *ret_wait_usec)
+{
+	struct resolver_options *o = &resolver_of(f)->options;
+	struct directory *d = directories_pick(o->directories, f->tried, loop_now_usec(o->loop),
+					       ret_wait_usec);
+
+	if (!d)
+		return false;
+	f->directory = d;
+	f->at_directory = true;
+	return true;
+}
+
 /* The next directory, while the fetch keeps its place among those under way. */
 static bool start_elsewhere(struct fetch *f)
 {
-	struct resolver_options *o = &resolver_of(f)->options;
 	uint64_t wait;
 
-	f->directory = directories_pick(o->directories, f->tried, loop_now_usec(o->loop), &wait);
-	if (!f->directory)
+	if (resolver_of(f)->concurrency == 0 || !pick_directory(f, &wait))
 		return false;
 	request_document(f);
 	return true;
@@ -364,9 +449,7 @@ static bool has_directory(struct resolver *r, const struct queue *q)
 
 	if (f->method != DID_METHOD_PLC)
 		return true;
-	f->directory = directories_pick(r->options.directories, f->tried,
-					loop_now_usec(r->options.loop), &wait);
-	if (f->directory)
+	if (pick_directory(f, &wait))
 		return true;
 	if (wait != UINT64_MAX)
 		loop_timer_set(r->options.loop, &r->rest, wait);
@@ -482,6 +565,8 @@ static void join(struct fetch *f, const struct lookup *lookup, void *asker)
 	struct resolver *r = f->owner;
 
 	fetch_add_waiter(f, lookup->newer_than_usec, asker);
+	if (f->is_cached && lookup->newer_than_usec == 0)
+		r->may_be_stale = true;
 	if (f->queue)
 		queue_offer(f->queue, f, lookup->host_id);
 	else if (queue_length(&r->queues[f->method], lookup->host_id) <
@@ -489,12 +574,18 @@ static void join(struct fetch *f, const struct lookup *lookup, void *asker)
 		f->host_id = lookup->host_id; /* should there be a next time */
 }
 
-/* When the last document of this DID was asked for; 0: never. */
-static uint64_t last_fetched(struct resolver *r, struct span did)
+/* After the last document of this DID, if there is one in the cache. */
+static void enqueue_after_last(struct fetch *f)
 {
+	struct resolver *r = f->owner;
 	struct cache_entry e;
 
-	return cache_get(r->options.cache, did, &e) == 0 ? e.fetched_usec : 0;
+	if (cache_get(r->options.cache, fetch_did(f), &e) < 0) {
+		enqueue_when_due(f, 0);
+		return;
+	}
+	f->is_cached = r->may_be_stale = true;
+	enqueue_when_due(f, e.fetched_usec);
 }
 
 /* Rather than wait for a directory that rests. */
@@ -544,7 +635,7 @@ void resolver_lookup(struct resolver *r, const struct lookup *lookup, void *aske
 	f = fetch_new(r->fetches, lookup->did, place.method, on_due, r);
 	f->host_id = lookup->host_id;
 	fetch_add_waiter(f, lookup->newer_than_usec, asker);
-	enqueue_when_due(f, last_fetched(r, lookup->did));
+	enqueue_after_last(f);
 	pump(r);
 }
 
@@ -666,6 +757,7 @@ struct resolver *resolver_new(const struct resolver_options *options)
 	queue_init(&r->early);
 	resolver_configure(r, options->config);
 	r->failure_log = (struct log_limit){.burst = 10, .period_usec = 10 * USEC_PER_SEC};
+	r->rest_log = (struct log_limit){.burst = 10, .period_usec = 60 * USEC_PER_SEC};
 	r->cache_log = (struct log_limit){.burst = 1, .period_usec = 10 * USEC_PER_SEC};
 	loop_timer_init(&r->rest, on_rested, r);
 	add_metrics(r);

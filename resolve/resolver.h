@@ -13,11 +13,11 @@
  * Fetches in hand are in fetches.h, those that wait to begin in queue.h; what an answer means is
  * document_answer.h's. Under way: resolve.concurrency at most, of which did:web gets at most half.
  * Hosts take turns, and when there is no room for another fetch, the host with most of them gives
- * one up.
+ * one up. At concurrency 0 nobody waits but for what is under way.
  *
  * A did:plc is asked of one directory after another until one answers (directories.h). While all of
- * them rest, who does not ask for news gets what the cache has, even if it is stale, and else
- * waits.
+ * them rest, who does not ask for news, or waits already without, gets what the cache has, even if
+ * it is stale, and else waits.
  *
  * Whoever asks for news, and however often: two fetches of one DID begin resolve.refresh_interval
  * apart at least. What is asked for in between waits for its time.

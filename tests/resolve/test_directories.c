@@ -119,9 +119,75 @@ TEST(one_that_wants_rest_gets_it)
 	CHECK_INT(pick(&s, NULL, &wait), -1);
 	CHECK_INT(wait, DIRECTORIES_REST_MAX_USEC);
 	s.now_usec += DIRECTORIES_REST_MAX_USEC;
-	ask(&s, 0, DIRECTORY_BUSY, 0);
+	ask(&s, 0, DIRECTORY_BUSY, 1);
 	CHECK_INT(pick(&s, NULL, &wait), -1);
 	CHECK_INT(wait, DIRECTORIES_REST_MIN_USEC);
+	close_stand(&s);
+}
+
+TEST(one_that_does_not_say_for_how_long_rests_longer_each_time)
+{
+	static const uint64_t seconds[] = {1, 2, 4, 8, 16, 32, 60, 60};
+	struct directory *d;
+	struct stand s;
+	uint64_t wait;
+
+	CHECK_INT(open_stand(&s, "https://a.example.com", "0"), 0);
+	for (unsigned times = 0; times < 2; times++) {
+		for (size_t i = 0; i < ARRAY_SIZE(seconds); i++) {
+			CHECK_INT(pick(&s, &d, NULL), 0);
+			CHECK_INT(directory_done(d, DIRECTORY_BUSY, 0, s.now_usec),
+				  seconds[i] * USEC_PER_SEC);
+			CHECK_INT(pick(&s, NULL, &wait), -1);
+			CHECK_INT(wait, seconds[i] * USEC_PER_SEC);
+			s.now_usec += wait;
+		}
+		/* What it says goes before. */
+		ask(&s, 0, DIRECTORY_BUSY, 3 * USEC_PER_SEC);
+		CHECK_INT(pick(&s, NULL, &wait), -1);
+		CHECK_INT(wait, 3 * USEC_PER_SEC);
+		s.now_usec += wait;
+		/* One that fails after its rest rests again at once, longer. */
+		ask(&s, 0, DIRECTORY_FAILED, 0);
+		CHECK_INT(pick(&s, NULL, &wait), -1);
+		CHECK_INT(wait, 6 * USEC_PER_SEC);
+		s.now_usec += wait;
+		/* Then it is well, and all begins anew. */
+		ask(&s, 0, DIRECTORY_WELL, 0);
+	}
+	close_stand(&s);
+}
+
+/* Answers to what was asked before the rest make it neither longer, unless they say so, nor
+ * shorter. */
+TEST(what_was_under_way_says_nothing_about_a_rest)
+{
+	struct directory *asked[5], *probe;
+	struct stand s;
+	uint64_t wait;
+
+	CHECK_INT(open_stand(&s, "https://a.example.com", "0"), 0);
+	for (size_t i = 0; i < ARRAY_SIZE(asked); i++)
+		CHECK_INT(pick(&s, &asked[i], NULL), 0);
+	CHECK_INT(directory_done(asked[0], DIRECTORY_BUSY, 0, s.now_usec), USEC_PER_SEC);
+	CHECK_INT(directory_done(asked[1], DIRECTORY_BUSY, 0, s.now_usec), 0);
+	CHECK_INT(directory_done(asked[2], DIRECTORY_WELL, 0, s.now_usec), 0);
+	CHECK_INT(pick(&s, NULL, &wait), -1);
+	CHECK_INT(wait, USEC_PER_SEC);
+	CHECK_INT(directory_done(asked[3], DIRECTORY_BUSY, 5 * USEC_PER_SEC, s.now_usec), 0);
+	CHECK_INT(pick(&s, NULL, &wait), -1);
+	CHECK_INT(wait, 5 * USEC_PER_SEC);
+	s.now_usec += wait;
+	/* One at a time, until one shows that it is well. */
+	CHECK_INT(pick(&s, NULL, &wait), -1);
+	CHECK(directories_rest(s.directories, s.now_usec));
+	CHECK_INT(directory_done(asked[4], DIRECTORY_FAILED, 0, s.now_usec), 2 * USEC_PER_SEC);
+	s.now_usec += 2 * USEC_PER_SEC;
+	CHECK_INT(pick(&s, &probe, NULL), 0);
+	CHECK_INT(pick(&s, NULL, &wait), -1);
+	CHECK_INT(directory_done(probe, DIRECTORY_WELL, 0, s.now_usec), 0);
+	CHECK_INT(pick(&s, NULL, NULL), 0);
+	CHECK_INT(pick(&s, NULL, NULL), 0);
 	close_stand(&s);
 }
 

@@ -1,5 +1,8 @@
 #include "resolve/resolver.h"
 
+#include <fcntl.h>
+#include <unistd.h>
+
 #include "resolve/fetches.h"
 #include "tests/resolve/fixture.h"
 
@@ -257,7 +260,10 @@ static const struct {
 	/* What stands before the directory says so, not the directory. */
 	{"not JSON", {.status = 200, .body = "<html>"}, IDENTITY_UNAVAILABLE, false},
 	{"no document", {.status = 200, .body = "{}"}, IDENTITY_UNUSABLE, true},
-	{"endless", {.status = 200, .kind = HTTP_SERVER_ENDLESS}, IDENTITY_UNUSABLE, true},
+	{"endless", {.status = 200, .kind = HTTP_SERVER_ENDLESS}, IDENTITY_UNAVAILABLE, false},
+	{"endless 404", {.status = 404, .kind = HTTP_SERVER_ENDLESS}, IDENTITY_UNAVAILABLE, false},
+	{"endless head", {.kind = HTTP_SERVER_ENDLESS_HEAD}, IDENTITY_UNAVAILABLE, false},
+	{"no HTTP", {.body = "no HTTP", .kind = HTTP_SERVER_NO_HTTP}, IDENTITY_UNAVAILABLE, false},
 	{"cut",
 	 {.status = 200, .body = "{}", .kind = HTTP_SERVER_CUT},
 	 IDENTITY_UNAVAILABLE,
@@ -278,6 +284,8 @@ TEST(every_answer_of_the_directory_has_its_meaning)
 	for (unsigned i = 0; i < ARRAY_SIZE(answers); i++) {
 		enum identity_status got;
 
+		/* It is well, whatever it answered the last time. */
+		look_up(&b, plc(1000 + i), 0);
 		put_answer(&b, plc(i), &answers[i].answer);
 		got = look_up(&b, plc(i), 0)->last.status;
 		if (got != answers[i].status)
@@ -407,6 +415,115 @@ TEST(a_stale_identity_serves_while_the_directory_rests)
 	ask(&b, plc(2), clock_usec(), &news);
 	CHECK_INT(news.count, 0);
 	bench_close(&b);
+}
+
+/* Nor does he who waited already when it began to rest. */
+TEST(who_waits_is_given_a_stale_identity_when_the_directory_rests)
+{
+	struct cache_entry e = {.status = IDENTITY_FOUND,
+				.fetched_usec = clock_usec() - 90 * 60 * USEC_PER_SEC,
+				.key = {.curve = CURVE_K256, .point = {2}},
+				.pds = "pds.example.com"};
+	static const char *const sets[] = {"resolve.ttl_found=1h", "resolve.concurrency=1", NULL};
+	struct asker first = {0}, stale = {0}, joined = {0}, news = {0}, unknown = {0};
+	struct bench b;
+
+	bench_open(&b, sets);
+	for (unsigned i = 2; i <= 4; i++)
+		CHECK_INT(cache_put(b.cache, span_str(plc(i)), &e), 0);
+	put_answer(&b, plc(1),
+		   &(struct http_server_answer){.status = 429, .headers = "Retry-After: 50\r\n"});
+	http_server_hold(b.server, true);
+	ask(&b, plc(1), 0, &first);
+	wait_for_server(&b, 1);
+	ask(&b, plc(2), 0, &stale);
+	ask(&b, plc(3), clock_usec(), &news);
+	ask(&b, plc(3), 0, &joined);
+	ask(&b, plc(4), clock_usec(), &news);
+	ask(&b, plc(5), 0, &unknown);
+	CHECK_INT(resolver_in_hand(b.resolver), 5);
+	http_server_hold(b.server, false);
+	wait_for(&b, &first, 1);
+	CHECK_INT(stale.count, 1);
+	CHECK_INT(stale.last.status, IDENTITY_FOUND);
+	CHECK_INT(stale.last.fetched_usec, e.fetched_usec);
+	CHECK_INT(joined.count, 1);
+	CHECK_INT(joined.last.status, IDENTITY_FOUND);
+	CHECK_INT(lookups(&b, "stale"), 2);
+	/* News, and what nobody knows, are waited for. */
+	CHECK_INT(news.count, 0);
+	CHECK_INT(unknown.count, 0);
+	CHECK_INT(resolver_in_hand(b.resolver), 3);
+	bench_close(&b);
+}
+
+/* The log, in a file, as long as it is captured. */
+struct capture {
+	int stderr_fd;
+	char path[256];
+};
+
+static void capture_begin(struct capture *c)
+{
+	int fd;
+
+	snprintf(c->path, sizeof(c->path), "%s/log", test_folder());
+	fd = open(c->path, O_CREAT | O_WRONLY | O_CLOEXEC, 0600);
+	c->stderr_fd = dup(STDERR_FILENO);
+	CHECK(fd >= 0 && dup2(fd, STDERR_FILENO) >= 0);
+	close(fd);
+}
+
+static bool capture_end_has(struct capture *c, const char *text)
+{
+	struct buf log;
+	bool has;
+
+	dup2(c->stderr_fd, STDERR_FILENO);
+	close(c->stderr_fd);
+	test_read_file(c->path, &log);
+	has = test_contains(buf_span(&log), text);
+	if (!has)
+		printf("# %.*s", (int)log.len, (const char *)log.ptr);
+	buf_release(&log);
+	return has;
+}
+
+TEST(the_log_names_the_server_that_failed)
+{
+	struct http_server *second = http_server_new(NULL);
+	struct bench b = {.server = http_server_new(NULL)}, other = {.server = second};
+	char text[256];
+	struct capture log;
+
+	snprintf(text, sizeof(text), ",http://localhost:%u", http_server_port(second));
+	b.more_urls = text;
+	bench_start(&b, test_folder(), defaults);
+	put_answer(&b, plc(1), &(struct http_server_answer){.status = 403});
+	put_answer(&other, plc(1), &(struct http_server_answer){.status = 500});
+	capture_begin(&log);
+	CHECK_INT(look_up(&b, plc(1), 0)->last.status, IDENTITY_UNAVAILABLE);
+	snprintf(text, sizeof(text),
+		 "identity not available: \"HTTP 500\" did=%s server=localhost:%u ", plc(1),
+		 http_server_port(second));
+	CHECK(capture_end_has(&log, text));
+	/* One that begins to rest, while the other one answers. */
+	put_answer(&b, plc(2), &(struct http_server_answer){.status = 429});
+	put_document(&other, plc(2), "https://pds.example.com", "alice.test");
+	capture_begin(&log);
+	CHECK_INT(look_up(&b, plc(2), 0)->last.status, IDENTITY_FOUND);
+	snprintf(text, sizeof(text), "directory rests: \"HTTP 429\" server=localhost:%u seconds=1 ",
+		 http_server_port(b.server));
+	CHECK(capture_end_has(&log, text));
+	/* The first one rests: the second alone is asked, and named. */
+	put_answer(&other, plc(3), &(struct http_server_answer){.status = 500});
+	capture_begin(&log);
+	CHECK_INT(look_up(&b, plc(3), 0)->last.status, IDENTITY_UNAVAILABLE);
+	snprintf(text, sizeof(text), "did=%s server=localhost:%u ", plc(3),
+		 http_server_port(second));
+	CHECK(capture_end_has(&log, text));
+	bench_close(&b);
+	http_server_free(second);
 }
 
 TEST(a_pds_by_http_needs_the_configuration)
@@ -653,6 +770,41 @@ TEST(it_is_switched_off_and_on_while_it_runs)
 	bench_close(&b);
 }
 
+/* What is left when it is switched off is not left for ever. */
+TEST(nothing_waits_for_what_is_switched_off)
+{
+	static const char *const sets[] = {"resolve.concurrency=2", "resolve.refresh_interval=1h",
+					   NULL};
+	struct asker early = {0}, next = {0}, under_way = {0};
+	struct bench b;
+
+	bench_open(&b, sets);
+	for (unsigned i = 1; i <= 3; i++)
+		put_document(&b, plc(i), "https://pds.example.com", "alice.test");
+	look_up(&b, plc(1), 0);
+	ask(&b, plc(1), clock_usec(), &early); /* not before an hour has passed */
+	http_server_hold(b.server, true);
+	ask(&b, plc(2), 0, &under_way);
+	wait_for_server(&b, 1);
+	ask(&b, plc(2), clock_usec() + 1, &next);
+	CHECK_INT(early.count, 0);
+	fixture_set(&b.f, "resolve.concurrency=0");
+	resolver_configure(b.resolver, b.f.config);
+	CHECK_INT(early.count, 1);
+	CHECK_INT(early.last.status, IDENTITY_UNAVAILABLE);
+	http_server_hold(b.server, false);
+	wait_for(&b, &under_way, 1);
+	CHECK_INT(under_way.last.status, IDENTITY_FOUND);
+	wait_for(&b, &next, 1);
+	CHECK_INT(next.last.status, IDENTITY_UNAVAILABLE);
+	CHECK_INT(resolver_in_hand(b.resolver), 0);
+	/* On again, all is as before. */
+	fixture_set(&b.f, "resolve.concurrency=2");
+	resolver_configure(b.resolver, b.f.config);
+	CHECK_INT(look_up(&b, plc(3), 0)->last.status, IDENTITY_FOUND);
+	bench_close(&b);
+}
+
 TEST(a_stale_identity_serves_when_nothing_newer_is_to_be_had)
 {
 	static const char *const sets[] = {"resolve.ttl_found=1h", "resolve.ttl_failed=1us", NULL};
@@ -713,7 +865,12 @@ TEST(did_web_is_asked_at_its_host)
 		{"410", {.status = 410}, IDENTITY_NOT_FOUND},
 		{"redirect", {.status = 301, .headers = "Location: /x\r\n"}, IDENTITY_UNUSABLE},
 		{"endless", {.status = 200, .kind = HTTP_SERVER_ENDLESS}, IDENTITY_UNUSABLE},
-		{"500", {.status = 500}, IDENTITY_UNAVAILABLE},
+		{"404 without end",
+		 {.status = 404, .kind = HTTP_SERVER_ENDLESS},
+		 IDENTITY_NOT_FOUND},
+		{"500 without end",
+		 {.status = 500, .kind = HTTP_SERVER_ENDLESS},
+		 IDENTITY_UNAVAILABLE},
 	};
 	struct bench b;
 	char did[64];
