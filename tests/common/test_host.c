@@ -257,6 +257,8 @@ static const struct {
 	{"::ffff:127.0.0.1", false},
 	{"::ffff:10.1.2.3", false},
 	{"::ffff:169.254.169.254", false},
+	{"::ffff:0:8.8.8.8", false},
+	{"::ffff:0:10.0.0.1", false},
 	{"64:ff9b::8.8.8.8", true},
 	{"64:ff9b::10.0.0.1", false},
 	{"64:ff9b:1::1", false},

@@ -132,6 +132,50 @@ TEST(several_changes_are_kept_side_by_side)
 	stand_stop(&s);
 }
 
+/* Every key that can be changed while resolve runs: a value that is kept over a restart, and one
+ * that is refused. */
+static const struct {
+	const char *key, *value, *bad;
+} live[] = {
+	{"resolve.concurrency", "0", "4097"},       {"resolve.directory_rate", "7", "100001"},
+	{"resolve.refresh_interval", "3s", "2d"},   {"resolve.identities_max", "1000", "999"},
+	{"resolve.keep_alive", "false", "no"},      {"resolve.recycle_interval", "1000", "-1"},
+	{"resolve.recycle_memory", "256M", "256Q"}, {"resolve.timeout", "2s", "9ms"},
+	{"resolve.ttl_found", "0s", "366d"},        {"resolve.ttl_missing", "1m", "1"},
+	{"resolve.ttl_failed", "1m", ""},           {"resolve.cache", "1M", "1K"},
+};
+
+static void check_live(struct stand *s, size_t i)
+{
+	char text[128], reason[512] = "";
+
+	snprintf(text, sizeof(text), "%s=%s", live[i].key, live[i].value);
+	CHECK_INT(settings_change(s->settings, text, reason, sizeof(reason)), 0);
+	snprintf(text, sizeof(text), "%s=%s", live[i].key, live[i].bad);
+	if (settings_change(s->settings, text, reason, sizeof(reason)) != -EINVAL ||
+	    !strstr(reason, live[i].key))
+		test_fail(__FILE__, __LINE__, "%s: %s", text, reason);
+}
+
+TEST(every_live_key_is_checked_and_survives)
+{
+	struct stand s;
+	size_t count = 0;
+
+	while (config_live_key(count))
+		count++;
+	CHECK_INT(count, ARRAY_SIZE(live));
+	stand_open(&s);
+	for (size_t i = 0; i < ARRAY_SIZE(live); i++)
+		check_live(&s, i);
+	CHECK_INT(s.changes, ARRAY_SIZE(live));
+	stand_stop(&s);
+	stand_start(&s, NULL);
+	for (size_t i = 0; i < ARRAY_SIZE(live); i++)
+		CHECK_STR(config_value(s.config, live[i].key), live[i].value);
+	stand_stop(&s);
+}
+
 TEST(what_may_not_be_changes_nothing)
 {
 	static const struct {

@@ -3,6 +3,7 @@
 #include <arpa/inet.h>
 #include <assert.h>
 #include <errno.h>
+#include <poll.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
@@ -139,6 +140,15 @@ static bool take_request(struct http_server *s, const char *head, struct http_se
 	return go;
 }
 
+/* Until the other end has had enough. */
+static void drip(struct connection *c)
+{
+	struct pollfd p = {.fd = c->fd, .events = POLLRDHUP};
+
+	while (connection_write(c, " ", 1) && poll(&p, 1, 5) == 0)
+		;
+}
+
 static void repeat(struct connection *c, const char *text)
 {
 	while (connection_write(c, text, strlen(text)))
@@ -171,6 +181,10 @@ static bool answer(struct connection *c, const struct http_server_answer *a)
 	case HTTP_SERVER_ENDLESS_HEAD:
 		if (connection_write(c, head, (size_t)n))
 			repeat(c, "X-And: so on\r\n");
+		return false;
+	case HTTP_SERVER_DRIP:
+		if (connection_write(c, head, (size_t)n) && connection_write(c, "\r\n", 2))
+			drip(c);
 		return false;
 	case HTTP_SERVER_CUT:
 		n += snprintf(head + n, sizeof(head) - (size_t)n, "Content-Length: %zu\r\n\r\n",

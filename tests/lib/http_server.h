@@ -16,6 +16,7 @@ enum http_server_kind {
 	HTTP_SERVER_SILENT,       /* takes the request and never answers */
 	HTTP_SERVER_ENDLESS,      /* a body without end, and without Content-Length */
 	HTTP_SERVER_ENDLESS_HEAD, /* headers without end */
+	HTTP_SERVER_DRIP,         /* the body without end, a byte every few milliseconds */
 	HTTP_SERVER_CUT,          /* half of the body, then the end of the connection */
 	HTTP_SERVER_NO_HTTP,      /* the body alone */
 };

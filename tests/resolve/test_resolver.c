@@ -273,6 +273,7 @@ static const struct {
 	{"403", {.status = 403}, IDENTITY_UNAVAILABLE, false},
 	{"redirect", {.status = 301, .headers = "Location: /x\r\n"}, IDENTITY_UNAVAILABLE, false},
 	{"silent", {.kind = HTTP_SERVER_SILENT}, IDENTITY_UNAVAILABLE, false},
+	{"slow", {.status = 200, .kind = HTTP_SERVER_DRIP}, IDENTITY_UNAVAILABLE, false},
 };
 
 TEST(every_answer_of_the_directory_has_its_meaning)
@@ -802,6 +803,97 @@ TEST(nothing_waits_for_what_is_switched_off)
 	fixture_set(&b.f, "resolve.concurrency=2");
 	resolver_configure(b.resolver, b.f.config);
 	CHECK_INT(look_up(&b, plc(3), 0)->last.status, IDENTITY_FOUND);
+	bench_close(&b);
+}
+
+static void set(struct bench *b, const char *assignment)
+{
+	fixture_set(&b->f, assignment);
+	directories_configure(b->directories, b->f.config);
+	resolver_configure(b->resolver, b->f.config);
+	CHECK_INT(cache_configure(b->cache, b->f.config), 0);
+}
+
+/* Each of them, from what makes the test wait for an hour to what does not, or back. */
+TEST(settings_take_effect_while_it_runs)
+{
+	static const char *const sets[] = {
+		"resolve.timeout=5m",          "resolve.ttl_failed=1h",
+		"resolve.ttl_found=24h",       "resolve.ttl_missing=1h",
+		"resolve.refresh_interval=1h", "resolve.directory_rate=1",
+		"resolve.concurrency=1",       NULL};
+	struct asker limited = {0}, more = {0};
+	struct bench b;
+
+	bench_open(&b, sets);
+	put_document(&b, plc(1), "https://pds.example.com", "alice.test");
+	put_answer(&b, plc(2), &(struct http_server_answer){.kind = HTTP_SERVER_SILENT});
+	put_answer(&b, plc(3), &(struct http_server_answer){.status = 404});
+	look_up(&b, plc(1), 0);
+	set(&b, "resolve.timeout=50ms");
+	CHECK_INT(look_up(&b, plc(2), 0)->last.status, IDENTITY_UNAVAILABLE);
+	set(&b, "resolve.timeout=5m");
+	/* Two requests within a second were its share: this one waits. */
+	ask(&b, plc(3), 0, &limited);
+	CHECK_INT(resolver_in_hand(b.resolver), 1);
+	set(&b, "resolve.directory_rate=0");
+	wait_for(&b, &limited, 1);
+	CHECK_INT(limited.last.status, IDENTITY_NOT_FOUND);
+	/* It failed within the hour. */
+	put_document(&b, plc(2), "https://pds.example.com", "bob.test");
+	CHECK_INT(look_up(&b, plc(2), 0)->last.status, IDENTITY_UNAVAILABLE);
+	CHECK_INT(requests_for(&b, plc(2)), 1);
+	/* From now on failures are forgotten at once, */
+	set(&b, "resolve.ttl_failed=0s");
+	put_answer(&b, plc(4), &(struct http_server_answer){.status = 500});
+	look_up(&b, plc(4), 0);
+	look_up(&b, plc(4), 0);
+	CHECK_INT(requests_for(&b, plc(4)), 2);
+	/* and so is what was found, */
+	look_up(&b, plc(1), 0);
+	CHECK_INT(requests_for(&b, plc(1)), 1);
+	set(&b, "resolve.refresh_interval=0s");
+	set(&b, "resolve.ttl_found=0s");
+	look_up(&b, plc(1), 0);
+	CHECK_INT(requests_for(&b, plc(1)), 2);
+	/* and what was not. */
+	look_up(&b, plc(3), 0);
+	CHECK_INT(requests_for(&b, plc(3)), 1);
+	set(&b, "resolve.ttl_missing=0s");
+	look_up(&b, plc(3), 0);
+	CHECK_INT(requests_for(&b, plc(3)), 2);
+	/* More at once. */
+	http_server_hold(b.server, true);
+	for (unsigned i = 10; i < 20; i++)
+		ask(&b, plc(i), 0, &more);
+	wait_for_server(&b, 1);
+	set(&b, "resolve.concurrency=7");
+	wait_for_server(&b, 7);
+	http_server_hold(b.server, false);
+	wait_for(&b, &more, 10);
+	CHECK_INT(http_server_most_waiting(b.server), 7);
+	bench_close(&b);
+}
+
+/* News of what was found just now is not waited for any longer than is set, when it is asked
+ * for. */
+TEST(the_interval_of_refreshes_is_set_while_it_runs)
+{
+	static const char *const sets[] = {"resolve.refresh_interval=1h", NULL};
+	struct asker waits = {0};
+	struct bench b;
+
+	bench_open(&b, sets);
+	put_document(&b, plc(1), "https://pds.example.com", "alice.test");
+	put_document(&b, plc(2), "https://pds.example.com", "alice.test");
+	look_up(&b, plc(1), 0);
+	look_up(&b, plc(2), 0);
+	ask(&b, plc(1), clock_usec(), &waits);
+	CHECK_INT(resolver_in_hand(b.resolver), 1);
+	set(&b, "resolve.refresh_interval=0s");
+	CHECK_INT(look_up(&b, plc(2), clock_usec())->last.status, IDENTITY_FOUND);
+	CHECK_INT(requests_for(&b, plc(2)), 2);
+	CHECK_INT(waits.count, 0);
 	bench_close(&b);
 }
 
