@@ -19,12 +19,20 @@
 /* Hosts, by their ids, that are not looked up again for each commit: more than send at a time. */
 #define MODERN_HOSTS  4096
 
+/* Where in a host's stream. */
+struct place {
+	uint64_t host_id;
+	uint64_t seq;
+	uint32_t epoch;
+};
+
 struct state {
 	struct database *database;
 	struct database_batch *batch;
 	struct overlay *overlay;
-	struct buf value;              /* of the last read */
-	uint64_t modern[MODERN_HOSTS]; /* known to have sent prevData; 0: none */
+	struct buf value; /* of the last read */
+	struct place
+		modern[MODERN_HOSTS]; /* what is known of the 'p' of hosts; host_id 0: nothing */
 };
 
 /* The marker and the accounts cannot be repaired one by one: what LevelDB still finds may be of an
@@ -218,8 +226,18 @@ int state_move_account(struct state *s, uint64_t from_host_id, uint64_t to_host_
 	return 0;
 }
 
+static struct place place_of(const struct verified *v)
+{
+	return (struct place){v->host_id, v->host_seq, v->host_epoch};
+}
+
+static bool is_before(const struct place *a, const struct place *b)
+{
+	return a->epoch < b->epoch || (a->epoch == b->epoch && a->seq < b->seq);
+}
+
 /* Written by put_place. */
-static int get_place(struct state *s, uint64_t host_id, uint32_t *ret_epoch, uint64_t *ret_seq)
+static int get_place(struct state *s, uint64_t host_id, struct place *ret)
 {
 	uint8_t bytes[HOST_KEY_SIZE];
 	struct span key = host_key(KEY_PREV_DATA, host_id, bytes), value;
@@ -229,51 +247,50 @@ static int get_place(struct state *s, uint64_t host_id, uint32_t *ret_epoch, uin
 	if (r < 0)
 		return r;
 	reader = reader_of(value);
-	return value.len != PLACE_SIZE || reader_get_u32(&reader, ret_epoch) < 0 ||
-			       reader_get_u64(&reader, ret_seq) < 0
+	ret->host_id = host_id;
+	return value.len != PLACE_SIZE || reader_get_u32(&reader, &ret->epoch) < 0 ||
+			       reader_get_u64(&reader, &ret->seq) < 0
 		       ? damaged(key)
 		       : 0;
 }
 
 /* Read by get_place. */
-static void put_place(struct state *s, uint64_t host_id, uint32_t epoch, uint64_t seq)
+static void put_place(struct state *s, const struct place *p)
 {
 	uint8_t key[HOST_KEY_SIZE];
 	struct buf value;
 
 	buf_init(&value, PLACE_SIZE);
-	buf_put_u32(&value, epoch);
-	buf_put_u64(&value, seq);
-	overlay_put(s->overlay, host_key(KEY_PREV_DATA, host_id, key), buf_span(&value));
+	buf_put_u32(&value, p->epoch);
+	buf_put_u64(&value, p->seq);
+	overlay_put(s->overlay, host_key(KEY_PREV_DATA, p->host_id, key), buf_span(&value));
 	buf_release(&value);
 }
 
 int state_is_after_prev_data(struct state *s, const struct verified *v, bool *ret)
 {
-	uint32_t epoch = UINT32_MAX;
-	uint64_t seq = UINT64_MAX;
-	int r = get_place(s, v->host_id, &epoch, &seq);
+	struct place here = place_of(v), first;
+	int r = get_place(s, v->host_id, &first);
 
-	if (r < 0 && r != -ENOENT)
-		return r;
-	*ret = v->host_epoch > epoch || (v->host_epoch == epoch && v->host_seq > seq);
-	return 0;
+	*ret = r == 0 && is_before(&first, &here);
+	return r == -ENOENT ? 0 : r;
 }
 
 int state_note_prev_data(struct state *s, const struct verified *v)
 {
-	uint64_t *known = &s->modern[v->host_id % MODERN_HOSTS], seq;
-	uint32_t epoch;
+	struct place *known = &s->modern[v->host_id % MODERN_HOSTS], here = place_of(v), first;
 	int r;
 
-	if (!v->has_prev_data || *known == v->host_id)
+	if (!v->has_prev_data || (known->host_id == here.host_id && !is_before(&here, known)))
 		return 0;
-	r = get_place(s, v->host_id, &epoch, &seq);
+	r = get_place(s, v->host_id, &first);
 	if (r < 0 && r != -ENOENT)
 		return r;
-	if (r == -ENOENT)
-		put_place(s, v->host_id, v->host_epoch, v->host_seq);
-	*known = v->host_id;
+	if (r == -ENOENT || is_before(&here, &first)) {
+		put_place(s, &here);
+		first = here;
+	}
+	*known = first;
 	return 0;
 }
 

@@ -5,8 +5,8 @@
  *	'h' + u64 host id	u64 number of accounts that count for the host (the key's number
  *				is big-endian, the value's little-endian)
  *	'm'			the marker, marker.h
- *	'p' + u64 host id	u32 epoch, u64 seq: the first commit with prevData that was taken
- *				of the host (the key's number is big-endian)
+ *	'p' + u64 host id	u32 epoch, u64 seq: the first in the host's order of the commits with
+ *				prevData that were taken (the key's number is big-endian)
  *
  * Changes gather in memory, where the next event sees them, until state_write makes all of them
  * durable at once, together with the marker that says which events have led to them. After a
@@ -43,7 +43,8 @@ void state_put_account(struct state *s, struct span did, const struct account *a
 /* One account from one host's count to another's; 0: none. */
 int state_move_account(struct state *s, uint64_t from_host_id, uint64_t to_host_id) MUST_CHECK;
 
-/* An accepted event. Remembers the first one with prevData of each host. */
+/* An accepted event. Remembers the first one with prevData in each host's order, whichever lane is
+ * ahead. */
 int state_note_prev_data(struct state *s, const struct verified *v) MUST_CHECK;
 
 /* Logs why it failed. */

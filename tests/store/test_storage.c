@@ -147,6 +147,10 @@ TEST(a_host_that_has_sent_prev_data_does_not_fall_back)
 		{"did:web:a.example", 22, 7, false, VERDICT_ACCEPTED},
 		{"did:web:b.example", 23, 9, true, VERDICT_PREV_DATA_MISSING},
 		{"did:web:a.example", 15, 6, true, VERDICT_DUPLICATE},
+		/* The host has sent one with it sooner than the first that came. */
+		{"did:web:c.example", 17, 3, true, VERDICT_ACCEPTED},
+		{"did:web:d.example", 16, 3, false, VERDICT_ACCEPTED},
+		{"did:web:c.example", 18, 4, true, VERDICT_PREV_DATA_MISSING},
 	};
 	struct event_spec spec;
 	struct fixture f;
@@ -163,14 +167,14 @@ TEST(a_host_that_has_sent_prev_data_does_not_fall_back)
 		commit(&f);
 	}
 	CHECK_INT(reopen(&f), 0);
-	spec = commit_of("did:web:c.example", 30, 5, true);
+	spec = commit_of("did:web:e.example", 17, 5, true);
 	CHECK_INT(put(&f, &spec).verdict, VERDICT_PREV_DATA_MISSING);
 	spec.host_epoch = 3;
 	spec.host_seq = 1;
 	CHECK_INT(put(&f, &spec).verdict, VERDICT_PREV_DATA_MISSING);
 	spec.host_id = OTHER;
 	CHECK_INT(put(&f, &spec).verdict, VERDICT_ACCEPTED);
-	spec = commit_of("did:web:c.example", 31, 6, false);
+	spec = commit_of("did:web:e.example", 31, 6, false);
 	CHECK_INT(put(&f, &spec).verdict, VERDICT_ACCEPTED);
 	end(&f);
 }
