@@ -5,6 +5,7 @@
 #include <sys/random.h>
 
 #include "common/limits.h"
+#include "common/memory.h"
 #include "common/pipe.h"
 
 #define SLOTS_MIN        64
@@ -62,7 +63,8 @@ struct inquiries {
 	struct inquiry **slots;
 	struct line to_ask;
 	struct line ready;
-	size_t event_count, bytes;
+	size_t event_count;
+	int64_t bytes; /* of inquiries and events, as they take it on the heap */
 	struct buf message;
 };
 
@@ -146,7 +148,7 @@ void inquiry_append(struct inquiry *q, const struct event *e)
 	memcpy(w->bytes + e->host.len, e->frame.ptr, e->frame.len);
 	STAILQ_INSERT_TAIL(&q->events, w, next);
 	s->event_count++;
-	s->bytes += sizeof(*w) + e->host.len + e->frame.len;
+	s->bytes += memory_block_bytes(w);
 }
 
 static void drop_first(struct inquiry *q)
@@ -155,7 +157,7 @@ static void drop_first(struct inquiry *q)
 
 	STAILQ_REMOVE_HEAD(&q->events, next);
 	q->all->event_count--;
-	q->all->bytes -= sizeof(*w) + w->event.host.len + w->event.frame.len;
+	q->all->bytes -= memory_block_bytes(w);
 	free(w);
 }
 
@@ -195,7 +197,7 @@ static void inquiry_free(struct inquiry *q)
 		at = &(*at)->next_in_slot;
 	*at = q->next_in_slot;
 	s->count--;
-	s->bytes -= sizeof(*q) + q->did_len;
+	s->bytes -= memory_block_bytes(q);
 	free(q);
 }
 
@@ -301,7 +303,7 @@ struct inquiry *inquiries_begin(struct inquiries *s, struct span did, const stru
 		grow(s);
 	put_in_slot(s, q);
 	s->count++;
-	s->bytes += sizeof(*q) + did.len;
+	s->bytes += memory_block_bytes(q);
 	inquiry_append(q, e);
 	return q;
 }
@@ -457,6 +459,6 @@ int64_t inquiries_memory_bytes(void *inquiries)
 {
 	const struct inquiries *s = inquiries;
 
-	return (int64_t)(sizeof(*s) + s->bytes + s->slot_count * sizeof(*s->slots) +
-			 s->message.cap);
+	return memory_block_bytes(s) + s->bytes + memory_block_bytes(s->slots) +
+	       memory_block_bytes(s->message.ptr);
 }
