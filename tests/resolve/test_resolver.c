@@ -1,6 +1,8 @@
 #include "resolve/resolver.h"
 
 #include <fcntl.h>
+#include <netinet/in.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #include "resolve/fetches.h"
@@ -24,8 +26,9 @@ struct bench {
 	struct names *names;
 	struct directories *directories;
 	struct resolver *resolver;
-	const char *more_urls; /* of directories, after the server's */
-	struct asker asker;    /* of bench_ask */
+	const char *more_urls;   /* of directories, after the server's */
+	const char *name_server; /* NULL: the system's */
+	struct asker asker;      /* of bench_ask */
 	/* of a wait that runs */
 	const struct asker *awaited;
 	unsigned awaited_count;
@@ -55,7 +58,7 @@ static void bench_start(struct bench *b, const char *path, const char *const *se
 		all[n++] = *sets++;
 	fixture_open(&b->f, all);
 	CHECK_INT(cache_open(path, b->f.config, &b->cache), 0);
-	b->names = names_new(b->f.loop, NULL);
+	b->names = names_new(b->f.loop, b->name_server);
 	o = (struct resolver_options){
 		.config = b->f.config,
 		.loop = b->f.loop,
@@ -979,6 +982,71 @@ TEST(did_web_is_asked_at_its_host)
 		if (got != cases[i].status)
 			test_fail(__FILE__, __LINE__, "%s: %d", cases[i].name, (int)got);
 	}
+	bench_close(&b);
+}
+
+/* A DNS server on the test's loop: every question has this answer, and no address. */
+struct name_server {
+	struct loop_io io;
+	char address[64];
+	uint8_t rcode;
+};
+
+static void answer_question(void *arg, uint32_t events)
+{
+	struct name_server *s = arg;
+	struct sockaddr_in from;
+	socklen_t len = sizeof(from);
+	uint8_t m[512];
+	ssize_t n = recvfrom(s->io.fd, m, sizeof(m), 0, (struct sockaddr *)&from, &len);
+	size_t end = 12;
+
+	(void)events;
+	if (n < 17)
+		return;
+	while (end < (size_t)n && m[end] != 0)
+		end += m[end] + 1u;
+	m[2] = 0x81;
+	m[3] = 0x80 | s->rcode;
+	memset(m + 6, 0, 6);
+	sendto(s->io.fd, m, end + 5, 0, (struct sockaddr *)&from, len);
+}
+
+/* Gives its descriptor, for the loop. */
+static int name_server_open(struct name_server *s)
+{
+	struct sockaddr_in address = {.sin_family = AF_INET,
+				      .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+	int fd = socket(AF_INET, SOCK_DGRAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+	socklen_t len = sizeof(address);
+
+	*s = (struct name_server){0};
+	loop_io_init(&s->io, answer_question, s);
+	CHECK_INT(bind(fd, (struct sockaddr *)&address, sizeof(address)), 0);
+	getsockname(fd, (struct sockaddr *)&address, &len);
+	snprintf(s->address, sizeof(s->address), "127.0.0.1:%u", ntohs(address.sin_port));
+	return fd;
+}
+
+/* That there is no such name is known of the account; that DNS does not say is not. */
+TEST(did_web_without_a_name_is_not_found)
+{
+	static const char *const sets[] = {"network.plain_hosts=*", "resolve.ttl_failed=1us", NULL};
+	struct bench b = {.server = http_server_new(NULL), .more_urls = ""};
+	struct name_server s;
+	int fd = name_server_open(&s);
+
+	b.name_server = s.address;
+	bench_start(&b, test_folder(), sets);
+	loop_io_add(b.f.loop, &s.io, fd, EPOLLIN);
+	s.rcode = 2; /* SERVFAIL */
+	CHECK_INT(look_up(&b, "did:web:name.invalid", 0)->last.status, IDENTITY_UNAVAILABLE);
+	s.rcode = 3; /* NXDOMAIN */
+	CHECK_INT(look_up(&b, "did:web:name.invalid", 0)->last.status, IDENTITY_NOT_FOUND);
+	CHECK_INT(look_up(&b, "did:web:name.invalid", 0)->last.status, IDENTITY_NOT_FOUND);
+	CHECK_INT(lookups(&b, "cache"), 1);
+	loop_io_remove(b.f.loop, &s.io);
+	close(fd);
 	bench_close(&b);
 }
 
