@@ -29,7 +29,7 @@ int database_destroy(const char *path) MUST_CHECK;
  * anew. */
 int database_clear(struct database *d) MUST_CHECK;
 /* Another size of the block cache, which holds blocks of those files only that LevelDB does not map
- * into memory: beyond a thousand, of 2 MB each. Closes the database and opens it again, which no
+ * into memory: beyond a thousand, of 8 MiB each. Closes the database and opens it again, which no
  * cursor may outlive. What database_open says; then nothing can be read, and the next write tries
  * again. */
 int database_set_cache(struct database *d, size_t cache_bytes) MUST_CHECK;
