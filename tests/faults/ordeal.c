@@ -11,7 +11,8 @@
 
 /* A step that began. */
 struct deed {
-	uint64_t effects; /* of its kind when it began; then its own */
+	uint64_t begun_usec; /* since the start */
+	uint64_t effects;    /* of its kind when it began; then its own */
 	bool settled;
 };
 
@@ -264,17 +265,46 @@ static void pass_until(struct ordeal *o, uint64_t usec)
 		scene_pass(&o->scene, at - now);
 }
 
+/* What befalls somebody at once meets nobody while a stage waits for its next start, or a host for
+ * its subscriber: it is done again when they may be back. */
+static void aim_again(struct ordeal *o, const struct fault_step *f)
+{
+	switch (f->type) {
+	case FAULT_HOST_VANISHES:
+		/* Nobody comes to a host that is away. */
+		end_step(o, f);
+		if (network_subscribers(o->scene.network, f->host % SCENE_HOSTS) > 0)
+			begin_step(o, f);
+		break;
+	case FAULT_KILL:
+	case FAULT_TERM:
+	case FAULT_STOP:
+	case FAULT_HOST_CUTS:
+		begin_step(o, f);
+		break;
+	default:
+		break;
+	}
+}
+
+static bool has_met_nobody(const struct ordeal *o, size_t i)
+{
+	return !o->deeds[i].settled &&
+	       effects_of(o, o->schedule->steps[i].type) == o->deeds[i].effects;
+}
+
 static void insist(struct ordeal *o, size_t i)
 {
 	const struct fault_step *f = &o->schedule->steps[i];
 	uint64_t until = loop_now_usec(o->scene.loop) + INSIST_USEC;
 
 	note_stopped(o, f);
-	while (o->schedule->insists && !o->deeds[i].settled &&
-	       effects_of(o, f->type) == o->deeds[i].effects &&
+	while (o->schedule->insists && has_met_nobody(o, i) &&
 	       loop_now_usec(o->scene.loop) < until) {
 		scene_pass(&o->scene, 10 * USEC_PER_MSEC);
 		note_stopped(o, f);
+		if (has_met_nobody(o, i))
+			aim_again(o, f);
 	}
 }
 
@@ -284,6 +314,7 @@ static void begin(struct ordeal *o, size_t i)
 	const struct fault_step *f = &o->schedule->steps[i];
 
 	settle_kind(o, f->type);
+	o->deeds[i].begun_usec = loop_now_usec(o->scene.loop) - o->start_usec;
 	o->deeds[i].effects = effects_of(o, f->type);
 	o->result->faults[f->type].planned++;
 	begin_step(o, f);
@@ -310,8 +341,8 @@ static size_t find_first_end(const uint64_t *ends, size_t count)
 	return first;
 }
 
-/* Beginnings and ends, in the order of their times. A step that takes time itself (a new start)
- * delays those after it. */
+/* Beginnings and ends, in the order of the schedule. A step that takes time itself (a new start)
+ * delays those after it; each lasts as long as it should from when it began. */
 static void play_schedule(struct ordeal *o)
 {
 	const struct schedule *s = o->schedule;
@@ -323,7 +354,7 @@ static void play_schedule(struct ordeal *o)
 		size_t first = find_first_end(ends, next);
 
 		if (first < next && (next == s->count || ends[first] <= step->at_usec)) {
-			pass_until(o, ends[first]);
+			pass_until(o, o->deeds[first].begun_usec + s->steps[first].for_usec);
 			end(o, first);
 			ends[first] = UINT64_MAX;
 		} else if (next < s->count) {

@@ -21,6 +21,9 @@
 #define SCENE_HOSTS        20
 #define SCENE_SETTINGS_MAX 32
 #define SCENE_WINDOW_BYTES MIB(2) /* of a lane */
+/* What is to take seconds at most may take that much longer: the machine of a test may be busy, or
+ * stand still. */
+#define SCENE_STALL_USEC   (15 * USEC_PER_SEC)
 
 struct scene_settings {
 	uint64_t seed;   /* of the world and its traffic */

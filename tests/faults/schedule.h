@@ -45,7 +45,8 @@ struct fault_step {
 
 struct schedule {
 	uint64_t seed;
-	/* Each fault goes on until it took effect, if it has not by its end. */
+	/* Each fault that has not taken effect by its end goes on until it has, and one that is
+	 * over at once and met nobody is done again. */
 	bool insists;
 	uint64_t usec; /* while events flow; the last fault is over by then */
 	size_t count;

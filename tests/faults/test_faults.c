@@ -64,6 +64,30 @@ TEST(a_fault_of_every_kind)
 		CHECK_INT(r.faults[t].planned, 1);
 }
 
+/* Each of a host or stage that the one before it has just struck. */
+TEST(a_fault_that_meets_nobody_is_done_again)
+{
+	const uint64_t at = USEC_PER_SEC / 2, later = USEC_PER_SEC, usec = 2 * USEC_PER_SEC;
+	const unsigned validate = 1u << 3;
+	const struct schedule s = {
+		.insists = true,
+		.usec = usec,
+		.count = 6,
+		.steps =
+			{{.type = FAULT_HOST_VANISHES, .at_usec = at, .for_usec = 1, .host = 7},
+			 {.type = FAULT_HOST_CUTS, .at_usec = at + 1, .host = 7},
+			 {.type = FAULT_HOST_VANISHES, .at_usec = at + 1, .for_usec = 1, .host = 7},
+			 {.type = FAULT_KILL, .at_usec = later, .members = validate},
+			 {.type = FAULT_STOP, .at_usec = later, .for_usec = 1, .members = validate},
+			 {.type = FAULT_TERM, .at_usec = later + 1, .members = validate}},
+	};
+	struct scene_settings settings = settings_for(usec);
+	struct ordeal_result r;
+
+	CHECK(ordeal_run(&settings, &s, "met nobody", &r));
+	check_effects(&r);
+}
+
 TEST(random_faults)
 {
 	struct scene_settings settings = settings_for(SHORT_USEC);
