@@ -11,7 +11,7 @@
 #define BASE_USEC       (60 * USEC_PER_SEC)
 #define EXPERIMENT_USEC (30 * USEC_PER_SEC)
 #define FOUND_USEC      (300 * USEC_PER_SEC) /* stage and function are known by then */
-#define RECYCLED_USEC   (150 * USEC_PER_SEC)
+#define RECYCLED_USEC   (300 * USEC_PER_SEC)
 #define LATE_USEC       (2 * USEC_PER_SEC)
 
 /* A young process has some 14 MiB at this rate, and looks at itself once a second. */
