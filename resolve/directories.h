@@ -2,9 +2,9 @@
  * The PLC directories: the first serves all lookups while it is well, the next one when it is not.
  *
  * A directory rests when it says so (429, Retry-After), and when DIRECTORIES_FAILURES requests in a
- * row failed in a way that is its fault: for as long as it says (Retry-After), or else for a second,
- * and twice as long each time; a second at least and a minute at most. One request after the rest
- * shows whether it is well again; if not, it rests again at once. Each is asked at most
+ * row failed in a way that is its fault: for as long as it says (Retry-After), or else for a
+ * second, and twice as long each time; a second at least and a minute at most. One request after
+ * the rest shows whether it is well again; if not, it rests again at once. Each is asked at most
  * resolve.directory_rate times a second, and as many times at once after a pause.
  */
 #pragma once

@@ -5,8 +5,8 @@
  *	'h' + u64 host id	u64 number of accounts that count for the host (the key's number
  *				is big-endian, the value's little-endian)
  *	'm'			the marker, marker.h
- *	'p' + u64 host id	u32 epoch, u64 seq: the first in the host's order of the commits with
- *				prevData that were taken (the key's number is big-endian)
+ *	'p' + u64 host id	u32 epoch, u64 seq: the first, in the host's order, of the commits
+ *				with prevData that were taken (the key's number is big-endian)
  *
  * Changes gather in memory, where the next event sees them, until state_write makes all of them
  * durable at once, together with the marker that says which events have led to them. After a
