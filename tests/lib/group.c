@@ -9,6 +9,7 @@
 #include <stdarg.h>
 #include <stdlib.h>
 #include <sys/prctl.h>
+#include <sys/random.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -25,6 +26,10 @@
 #define SETTINGS_MAX    64
 #define ENVIRONMENT_MAX 8
 #define FRAMES_MAX      MIB(1024)
+/* Below those that the system gives to clients: one of them would have the port of a stage that is
+ * away for a moment. */
+#define PORT_FIRST      20000
+#define PORT_COUNT      12000
 
 static const struct {
 	const char *name;
@@ -53,6 +58,7 @@ struct group_test {
 	char data[PATH_MAX];
 	const char *log;
 	uint16_t port;
+	uint16_t next_port; /* none of this or above is taken yet */
 	struct member members[GROUP_TEST_MEMBERS_MAX];
 	size_t member_count;
 	char *settings[SETTINGS_MAX + 1]; /* NULL at the end */
@@ -254,25 +260,31 @@ static unsigned count_of(const char *const *settings, const char *key)
 	return count;
 }
 
-/* Instance N has the port N above that of instance 0, so it takes some in a row that are free. */
-static uint16_t free_ports(unsigned count)
+/* Instance N has the port N above that of instance 0, so it takes some in a row that are free; above
+ * those that the group has taken before. */
+static uint16_t free_ports(struct group_test *g, unsigned count)
 {
-	for (;;) {
-		uint16_t first = free_port();
-		unsigned i = 1;
+	unsigned found = 0;
 
-		for (; i < count && port_is_free((uint16_t)(first + i)); i++)
-			;
-		if (i >= count)
-			return first;
-	}
+	while (found < count)
+		found = port_is_free(g->next_port++) ? found + 1 : 0;
+	return (uint16_t)(g->next_port - count);
+}
+
+/* Not by test_random: who repeats a seed shall not meet whoever else does. */
+static uint16_t draw_port(void)
+{
+	uint32_t random = 0;
+
+	(void)!getrandom(&random, sizeof(random), 0);
+	return (uint16_t)(PORT_FIRST + random % PORT_COUNT);
 }
 
 static void add_members(struct group_test *g, const char *const *settings)
 {
 	for (size_t s = 0; s < ARRAY_SIZE(stages); s++) {
 		unsigned count = count_of(settings, stages[s].count);
-		uint16_t port = free_ports(count);
+		uint16_t port = free_ports(g, count);
 
 		set(g, "%s.metrics_port=%u", stages[s].name, port);
 		for (unsigned i = 0; i < count; i++) {
@@ -299,7 +311,8 @@ struct group_test *group_new(struct loop *l, const char *const *settings)
 	g->loop = l;
 	find_program(g);
 	g->log = xstrdup(test_folder());
-	g->port = free_port();
+	g->next_port = draw_port();
+	g->port = free_ports(g, 1);
 	snprintf(g->data, sizeof(g->data), "%s/data", g->log);
 	set(g, "group.data_dir=%s", g->data);
 	set(g, "group.run_dir=%s/run", g->log);
@@ -501,7 +514,7 @@ int group_command(struct group_test *g, const char *command)
 }
 
 struct order {
-	FILE *pipe;
+	int fd;
 	struct buf *said;
 };
 
@@ -511,25 +524,49 @@ static bool has_said_all(void *arg)
 	uint8_t block[4096];
 	ssize_t n;
 
-	while ((n = read(fileno(o->pipe), block, sizeof(block))) > 0)
+	while ((n = read(o->fd, block, sizeof(block))) > 0)
 		buf_append(o->said, span_of(block, (size_t)n));
 	return n == 0 || errno != EAGAIN;
 }
 
-int group_order(struct group_test *g, const char *words, struct buf *ret)
+/* What it says can be read from the pipe. */
+static pid_t start_order(struct group_test *g, const char *words, int *ret_fd)
 {
 	char command[2 * PATH_MAX];
-	struct order o = {NULL, ret};
+	int ends[2];
+	pid_t pid;
+
+	snprintf(command, sizeof(command), "exec %s --set group.run_dir=%s/run %s", g->program,
+		 g->log, words);
+	if (pipe2(ends, O_CLOEXEC) < 0 || fcntl(ends[0], F_SETFL, O_NONBLOCK) < 0)
+		abort();
+	pid = fork();
+	if (pid == 0) {
+		prctl(PR_SET_PDEATHSIG, SIGKILL);
+		dup2(ends[1], STDOUT_FILENO);
+		dup2(ends[1], STDERR_FILENO);
+		execl("/bin/sh", "sh", "-c", command, NULL);
+		_exit(127);
+	}
+	close(ends[1]);
+	if (pid < 0)
+		abort();
+	*ret_fd = ends[0];
+	return pid;
+}
+
+int group_order(struct group_test *g, const char *words, struct buf *ret)
+{
+	struct order o = {.said = ret};
+	pid_t pid = start_order(g, words, &o.fd);
 	int status;
 
 	buf_clear(ret);
-	snprintf(command, sizeof(command), "exec %s --set group.run_dir=%s/run %s 2>&1", g->program,
-		 g->log, words);
-	o.pipe = popen(command, "re");
-	if (!o.pipe || fcntl(fileno(o.pipe), F_SETFL, O_NONBLOCK) < 0)
-		abort();
-	wait_until(g->loop, has_said_all, &o, words);
-	status = pclose(o.pipe);
+	if (!wait_until(g->loop, has_said_all, &o, words))
+		kill(pid, SIGKILL);
+	close(o.fd);
+	while (waitpid(pid, &status, 0) < 0 && errno == EINTR)
+		;
 	return WIFEXITED(status) ? WEXITSTATUS(status) : -1;
 }
 

@@ -302,6 +302,7 @@ static bool damage(struct fixture *f, enum part p, enum damage d, size_t at)
 /* From the end of the first group on. */
 static void each_byte(struct fixture *f, enum part p, enum damage d, uint64_t next)
 {
+	CHECK(f->first_group[p] < f->parts[p]->bytes.len);
 	for (size_t at = f->first_group[p]; at < f->parts[p]->bytes.len && !test_has_failed();
 	     at++) {
 		if (!damage(f, p, d, at))
