@@ -373,11 +373,12 @@ static void register_metrics(struct crawler *c, struct metrics *m, struct memory
 	memory_register(memory, "hosts_database", registry_memory_bytes, c->registry);
 }
 
-/* Nothing is repaired: a record of an earlier time has an epoch that store takes for a replay. */
+/* Nothing is repaired, and no copy is of use: a record of an earlier time has an epoch that store
+ * takes for a replay. */
 static void log_remedy(void)
 {
-	log_error("put a copy of it back, or move it away and start with ingest.backfill=true, "
-		  "which asks every host for all that it has");
+	log_error("move it away and start with ingest.backfill=true, which asks every host for all "
+		  "that it has");
 }
 
 static int open_registry(struct crawler *c)
