@@ -9,6 +9,7 @@
 
 #include <leveldb/c.h>
 
+#include "common/database_log.h"
 #include "common/leveldb_memory.h"
 
 #define BLOOM_BITS  10 /* a key: one in a hundred lookups of an absent one reads a block in vain */
@@ -80,6 +81,8 @@ static void set_options(struct database *d, size_t cache_bytes, size_t write_byt
 	d->filter = leveldb_filterpolicy_create_bloom(BLOOM_BITS);
 	d->cache = leveldb_cache_create_lru(cache_bytes);
 	leveldb_options_set_create_if_missing(d->options, 1);
+	/* Also what a compaction reads: it would give damaged bytes a good checksum. */
+	leveldb_options_set_paranoid_checks(d->options, 1);
 	leveldb_options_set_filter_policy(d->options, d->filter);
 	leveldb_options_set_cache(d->options, d->cache);
 	leveldb_options_set_write_buffer_size(d->options, write_bytes);
@@ -120,10 +123,38 @@ static int check_current(const char *path)
 	return r;
 }
 
+/* Without paranoid checks LevelDB leaves out the rest of a log that it cannot read, and writes what
+ * it has read to a table: then there is nothing to be paranoid about. */
+static int drop_torn_write(struct database *d, char ret_error[static ERROR_SIZE])
+{
+	char *text = NULL;
+	leveldb_t *db;
+
+	leveldb_options_set_paranoid_checks(d->options, 0);
+	db = leveldb_open(d->options, d->path, &text);
+	leveldb_options_set_paranoid_checks(d->options, 1);
+	if (db)
+		leveldb_close(db);
+	return take_error(text, ret_error);
+}
+
+static int open_whole(struct database *d, char ret_error[static ERROR_SIZE])
+{
+	char *text = NULL;
+	bool is_torn;
+	int error = database_log_check(d->path, &is_torn, ret_error, ERROR_SIZE);
+
+	if (!error && is_torn)
+		error = drop_torn_write(d, ret_error);
+	if (error)
+		return error;
+	d->db = leveldb_open(d->options, d->path, &text);
+	return take_error(text, ret_error);
+}
+
 int database_open(const char *path, size_t cache_bytes, size_t write_bytes, struct database **ret)
 {
 	struct database *d;
-	char *text = NULL;
 	int error;
 
 	/* LevelDB would say only that its LOCK cannot be opened. */
@@ -137,8 +168,7 @@ int database_open(const char *path, size_t cache_bytes, size_t write_bytes, stru
 	d = xcalloc(1, sizeof(*d));
 	d->path = xstrdup(path);
 	set_options(d, cache_bytes, write_bytes);
-	d->db = leveldb_open(d->options, path, &text);
-	error = take_error(text, open_error);
+	error = open_whole(d, open_error);
 	if (error) {
 		database_close(d);
 		return error;
@@ -242,12 +272,10 @@ void database_batch_delete(struct database_batch *b, struct span key)
 
 static int open_anew(struct database *d)
 {
-	char *text = NULL;
-
 	if (d->db)
 		leveldb_close(d->db);
-	d->db = leveldb_open(d->options, d->path, &text);
-	return take_error(text, d->error);
+	d->db = NULL;
+	return open_whole(d, d->error);
 }
 
 int database_clear(struct database *d)

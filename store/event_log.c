@@ -84,6 +84,43 @@ static int refuse(const struct event_log *l, const char *path, const char *what,
 	return -EUCLEAN;
 }
 
+/* Whether the event at the place was real: its index record is written after the marker was. */
+static bool was_real(const struct log_folder *f, const struct log_folder_entry *e, uint64_t place,
+		     uint64_t offset)
+{
+	int messages = log_folder_open_file(f, e->first_seq, LOG_FILE_MESSAGES, O_RDONLY);
+	int index = log_folder_open_file(f, e->first_seq, LOG_FILE_INDEX, O_RDONLY);
+	uint8_t bytes[LOG_INDEX_RECORD_SIZE];
+	struct log_index_record record;
+	struct buf message;
+	bool is_real = false;
+
+	buf_init(&message, LOG_MESSAGE_MAX);
+	if (messages >= 0 && index >= 0 &&
+	    file_read_at(index, bytes, sizeof(bytes), place * LOG_INDEX_RECORD_SIZE) == 0 &&
+	    log_index_record_decode(span_of(bytes, sizeof(bytes)), &record) == 0 &&
+	    record.offset == offset &&
+	    file_read_at(messages, buf_extend(&message, record.length), record.length, offset) == 0)
+		is_real = record.crc32c == crc32c(0, buf_span(&message));
+	buf_release(&message);
+	if (messages >= 0)
+		close(messages);
+	if (index >= 0)
+		close(index);
+	return is_real;
+}
+
+/* A state that has lost its last write, or more, has a marker of before. */
+static bool is_behind(const struct event_log *l, size_t place)
+{
+	const struct log_folder *f = &l->folder;
+	const struct marker *m = &l->marker;
+
+	return was_real(f, &f->entries[place], m->next_seq - m->file_first_seq,
+			m->file_end_bytes) ||
+	       (place + 1 < f->count && was_real(f, &f->entries[place + 1], 0, 0));
+}
+
 /* The files after the marker's hold what was written of a group that did not become real. More than
  * one group cannot be: then the state is older than the log, and its numbers were seen. */
 static int remove_beyond(struct event_log *l, const char *path)
@@ -99,7 +136,7 @@ static int remove_beyond(struct event_log *l, const char *path)
 		return refuse(l, path, "the log ends before the marker", f->entries[place].bytes);
 	for (size_t i = place; i < f->count; i++)
 		beyond += f->entries[i].bytes;
-	if (beyond - l->marker.file_end_bytes > GROUP_MAX)
+	if (beyond - l->marker.file_end_bytes > GROUP_MAX || is_behind(l, place))
 		return refuse(l, path, "the log goes on after the marker: the state is older",
 			      beyond);
 	return log_folder_unlink(f, place + 1, f->count - place - 1);

@@ -187,3 +187,22 @@ TEST(a_damaged_database_is_refused)
 		registry_close(r);
 	}
 }
+
+TEST(a_database_with_a_damaged_log_is_refused)
+{
+	struct registry_record a = example("b.example", 1);
+	struct registry *r;
+	char path[256];
+
+	snprintf(path, sizeof(path), "%s/hosts", test_folder());
+	CHECK_INT(registry_open(path, KIB(64), &r), 0);
+	for (unsigned i = 0; i < 2; i++) {
+		registry_put(r, &a);
+		CHECK_INT(registry_write(r, true), 0);
+	}
+	registry_close(r);
+	damage_logs(path);
+	r = NULL;
+	CHECK_INT(registry_open(path, KIB(64), &r), -EUCLEAN);
+	CHECK(strstr(registry_error(NULL), ".log is damaged at byte") != NULL);
+}

@@ -24,7 +24,7 @@ static void flip(const char *path)
 	close(fd);
 }
 
-void damage_tables(const char *folder)
+static void damage_all(const char *folder, const char *end)
 {
 	DIR *dir = opendir(folder);
 	unsigned count = 0;
@@ -34,7 +34,7 @@ void damage_tables(const char *folder)
 	while ((e = readdir(dir))) {
 		const char *dot = strrchr(e->d_name, '.');
 
-		if (!dot || strcmp(dot, ".ldb") != 0)
+		if (!dot || strcmp(dot, end) != 0)
 			continue;
 		snprintf(path, sizeof(path), "%s/%s", folder, e->d_name);
 		flip(path);
@@ -42,6 +42,16 @@ void damage_tables(const char *folder)
 	}
 	closedir(dir);
 	CHECK(count > 0);
+}
+
+void damage_tables(const char *folder)
+{
+	damage_all(folder, ".ldb");
+}
+
+void damage_logs(const char *folder)
+{
+	damage_all(folder, ".log");
 }
 
 void damage_file(const char *folder, const char *start, long bytes)

@@ -365,3 +365,20 @@ TEST(a_damaged_cache_begins_anew)
 		cache_close(c);
 	}
 }
+
+TEST(a_cache_with_a_damaged_log_begins_anew)
+{
+	struct cache_entry e = make_entry(IDENTITY_FOUND, 42), got;
+	const char *path = test_folder();
+	struct cache *c = open_cache(path);
+
+	log_set_level(LOG_LEVEL_ERROR);
+	CHECK_INT(cache_put(c, did, &e), 0);
+	CHECK_INT(cache_put(c, did, &e), 0);
+	cache_close(c);
+	damage_logs(path);
+	c = open_cache(path);
+	CHECK_INT(cache_get(c, did, &got), -ENOENT);
+	CHECK_INT(cache_count(c), 0);
+	cache_close(c);
+}

@@ -366,6 +366,32 @@ TEST(what_lies_beyond_the_marker_is_cut_off)
 	end(&f);
 }
 
+/* In the marker's file, or in one that was begun for the group. An index record says that the event
+ * was real. */
+TEST(a_marker_that_has_gone_back_is_refused)
+{
+	for (unsigned is_rotated = 0; is_rotated < 2; is_rotated++) {
+		struct fixture f;
+		struct marker before, after;
+
+		start(&f, 1);
+		put_group(&f, 2, 10, NOW);
+		before = f.marker;
+		f.options.file_bytes = is_rotated ? 1 : f.options.file_bytes;
+		CHECK_INT(reopen(&f), 0);
+		put_group(&f, 1, 10, NOW);
+		after = f.marker;
+		CHECK_INT(after.file_first_seq, is_rotated ? 3 : 1);
+		f.marker = before;
+		CHECK_INT(reopen(&f), -EUCLEAN);
+		f.log = NULL;
+		f.marker = after;
+		CHECK_INT(reopen(&f), 0);
+		check_events(&f, 1, 1, 4);
+		end(&f);
+	}
+}
+
 TEST(a_whole_group_beyond_the_marker_is_cut_off_and_its_numbers_used_again)
 {
 	struct fixture f;
@@ -377,6 +403,7 @@ TEST(a_whole_group_beyond_the_marker_is_cut_off_and_its_numbers_used_again)
 	put_group(&f, 2, 33, NOW);
 	f.marker = marker;
 	f.host_seq = 2;
+	cut(&f, 1, LOG_FILE_INDEX, 2 * LOG_INDEX_RECORD_SIZE);
 	CHECK_INT(reopen(&f), 0);
 	CHECK_INT(size_of(&f, 1, LOG_FILE_INDEX), 2 * LOG_INDEX_RECORD_SIZE);
 	put_group(&f, 3, 44, NOW);
@@ -396,6 +423,7 @@ TEST(a_new_file_beyond_the_marker_is_removed)
 	CHECK(exists(&f, 2, LOG_FILE_MESSAGES));
 	f.marker = marker;
 	f.host_seq = 1;
+	cut(&f, 2, LOG_FILE_INDEX, 0);
 	CHECK_INT(reopen(&f), 0);
 	CHECK(!exists(&f, 2, LOG_FILE_MESSAGES) && !exists(&f, 2, LOG_FILE_INDEX));
 	put_group(&f, 1, 700000, NOW);

@@ -182,3 +182,17 @@ TEST(a_damaged_state_is_refused)
 		state_close(f.state);
 	}
 }
+
+/* What is left out of the log that LevelDB writes ahead would be of an earlier time. */
+TEST(a_state_with_a_damaged_log_is_refused)
+{
+	struct fixture f;
+
+	start(&f);
+	fill(&f);
+	fill(&f);
+	state_close(f.state);
+	f.state = NULL;
+	damage_logs(f.path);
+	CHECK_INT(state_open(f.path, KIB(64), &f.state), -EUCLEAN);
+}

@@ -357,3 +357,16 @@ TEST(the_batch_with_the_marker)
 	check_start(&f, NEW_NEXT);
 	end(&f);
 }
+
+/* Events that have their index records were acknowledged: a state that says otherwise is damaged. */
+TEST(the_batch_with_the_marker_once_the_group_is_whole)
+{
+	struct fixture f;
+
+	start(&f, STORAGE_STEPS);
+	for (enum damage d = 0; d < DAMAGES; d++)
+		each_byte(&f, STATE, d, 0);
+	restore(&f);
+	check_start(&f, NEW_NEXT);
+	end(&f);
+}
