@@ -71,6 +71,27 @@ struct stream_reader *relay_read(struct loop *l, const struct group_test *g, int
 	return stream_reader_new(l, (const struct sockaddr *)&address, cursor, h);
 }
 
+static void take_frame(void *arg, struct span frame)
+{
+	judge_received(arg, frame);
+}
+
+static void take_end(void *arg)
+{
+	(void)arg;
+	test_fail(__FILE__, __LINE__, "the relay's stream ended");
+}
+
+struct stream_reader *relay_judge(struct loop *l, const struct group_test *g,
+				  struct judge_reader *judged)
+{
+	const struct reader_handler handler = {take_frame, take_end, judged};
+	uint64_t last = judge_reader_last_seq(judged);
+
+	judge_reader_resume(judged, last);
+	return relay_read(l, g, (int64_t)last, &handler);
+}
+
 struct head {
 	const struct judge_reader *reader;
 	uint64_t seq;

@@ -26,19 +26,6 @@ struct stage {
 	struct stream_reader *reader;
 };
 
-static void take_frame(void *arg, struct span frame)
-{
-	struct stage *s = arg;
-
-	judge_received(s->judged, frame);
-}
-
-static void take_end(void *arg)
-{
-	(void)arg;
-	test_fail(__FILE__, __LINE__, "the relay's stream ended");
-}
-
 /* DIDs of did:web hold the port, and so do the commits: this corpus is for this run. */
 static void write_corpus(struct stage *s, const struct world_settings *world)
 {
@@ -142,7 +129,6 @@ static void run(const struct directory_manners *manners, unsigned directory_rate
 	char concurrency[64], rate[64];
 	const char *const settings[] = {concurrency, rate, "resolve.ttl_failed=100ms", NULL};
 	struct stage s;
-	const struct reader_handler handler = {take_frame, take_end, &s};
 
 	snprintf(concurrency, sizeof(concurrency), "resolve.concurrency=%u", CONCURRENCY);
 	snprintf(rate, sizeof(rate), "resolve.directory_rate=%u", directory_rate);
@@ -150,8 +136,7 @@ static void run(const struct directory_manners *manners, unsigned directory_rate
 	network_directory(s.network, manners);
 	s.group = relay_new(s.loop, s.network, settings);
 	group_start(s.group);
-	judge_reader_resume(s.judged, 0);
-	s.reader = relay_read(s.loop, s.group, 0, &handler);
+	s.reader = relay_judge(s.loop, s.group, s.judged);
 	relay_wait_hosts(s.loop, s.network);
 	play(&s, ret);
 	stage_close(&s);

@@ -27,19 +27,6 @@ struct stage {
 	struct stream_reader *reader;
 };
 
-static void take_frame(void *arg, struct span frame)
-{
-	struct stage *s = arg;
-
-	judge_received(s->judged, frame);
-}
-
-static void take_end(void *arg)
-{
-	(void)arg;
-	test_fail(__FILE__, __LINE__, "the relay's stream ended");
-}
-
 static void stage_open(struct stage *s)
 {
 	const struct world_settings settings = {
@@ -79,8 +66,6 @@ static void all_speak(struct stage *s)
 /* Two settings more, or none. */
 static void start(struct stage *s, const char *more, const char *even_more)
 {
-	const struct reader_handler handler = {take_frame, take_end, s};
-	uint64_t last = judge_reader_last_seq(s->judged);
 	char data[512], hosts[HOSTS * (LIMIT_HOST + 1) + 64] = "ingest.hosts=";
 	const char *const settings[] = {data, hosts,     "ingest.connect_timeout=30s",
 					more, even_more, NULL};
@@ -95,8 +80,7 @@ static void start(struct stage *s, const char *more, const char *even_more)
 	}
 	s->group = relay_new(s->loop, s->network, settings);
 	group_start(s->group);
-	judge_reader_resume(s->judged, last);
-	s->reader = relay_read(s->loop, s->group, (int64_t)last, &handler);
+	s->reader = relay_judge(s->loop, s->group, s->judged);
 }
 
 static void stop(struct stage *s)

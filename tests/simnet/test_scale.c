@@ -59,23 +59,8 @@ static uint32_t count_sending_hosts(struct corpus *c)
 	return count;
 }
 
-static void take_frame(void *arg, struct span frame)
-{
-	struct scale *s = arg;
-
-	judge_received(s->judge_reader, frame);
-}
-
-static void take_end(void *arg)
-{
-	(void)arg;
-	test_fail(__FILE__, __LINE__, "the relay's stream ended");
-}
-
 static void scale_open(struct scale *s)
 {
-	const struct reader_handler handler = {take_frame, take_end, s};
-
 	*s = (struct scale){.loop = loop_new()};
 	open_corpus(s);
 	s->network = network_new(s->loop, s->world);
@@ -83,8 +68,7 @@ static void scale_open(struct scale *s)
 	s->judge_reader = judge_reader_new(s->judge, "the reader");
 	s->group = relay_new(s->loop, s->network, NULL);
 	group_start(s->group);
-	judge_reader_resume(s->judge_reader, 0);
-	s->reader = relay_read(s->loop, s->group, 0, &handler);
+	s->reader = relay_judge(s->loop, s->group, s->judge_reader);
 }
 
 static void scale_close(struct scale *s)
