@@ -214,8 +214,12 @@ static int make_index(struct log_folder *f, size_t place)
 		close(messages);
 	if (index >= 0)
 		close(index);
-	if (r < 0)
+	if (r < 0) {
+		/* What was made in vain would only look like one. */
+		if (!e->has_index && log_folder_unlink_file(f, e->first_seq, LOG_FILE_INDEX) < 0)
+			log_warning("a useless index stays file=%020" PRIu64, e->first_seq);
 		return r;
+	}
 	log_notice("an index made from its messages file=%020" PRIu64 " records_made=%" PRIu64,
 		   e->first_seq, made);
 	e->events = m.next_seq - m.file_first_seq;
@@ -223,17 +227,37 @@ static int make_index(struct log_folder *f, size_t place)
 	return 0;
 }
 
+/* Whether the index has all records, as far as its size and the last of them say. */
+static bool has_all_records(const struct log_folder *f, const struct log_folder_entry *e,
+			    struct log_index_record *ret_last)
+{
+	bool has_all;
+	int fd;
+
+	if (!e->has_index || e->first_seq + e->events != e[1].first_seq)
+		return false;
+	fd = log_folder_open_file(f, e->first_seq, LOG_FILE_INDEX, O_RDONLY);
+	has_all = fd >= 0 && read_last_record(fd, e, ret_last);
+	if (fd >= 0)
+		close(fd);
+	return has_all;
+}
+
 /* Whether every number up to the next file's first is there, or can be found in the messages. */
 static int reach_next(struct log_folder *f, size_t place, bool *ret)
 {
 	const struct log_folder_entry *e = &f->entries[place];
-	int r = 0;
+	struct log_index_record last;
+	int r;
 
 	*ret = false;
 	if (!e->has_messages)
 		return 0;
-	if (!e->has_index || e->first_seq + e->events != e[1].first_seq)
-		r = make_index(f, place);
+	if (has_all_records(f, e, &last)) {
+		*ret = last.offset + last.length == e->bytes;
+		return 0;
+	}
+	r = make_index(f, place);
 	*ret = r == 0;
 	return r == -ENOSPC || r == -EDQUOT || r == -EFBIG ? r : 0;
 }

@@ -170,7 +170,7 @@ int log_folder_add(struct log_folder *f, uint64_t first_seq, int *ret_messages_f
 	return 0;
 }
 
-static int unlink_one(const struct log_folder *f, uint64_t first_seq, enum log_file_type type)
+int log_folder_unlink_file(const struct log_folder *f, uint64_t first_seq, enum log_file_type type)
 {
 	char name[LOG_FILE_NAME_SIZE];
 
@@ -185,10 +185,10 @@ int log_folder_unlink(struct log_folder *f, size_t place, size_t count)
 	assert(place <= f->count && count <= f->count - place);
 	for (size_t i = 0; i < count; i++) {
 		uint64_t first_seq = f->entries[place].first_seq;
-		int r = unlink_one(f, first_seq, LOG_FILE_MESSAGES);
+		int r = log_folder_unlink_file(f, first_seq, LOG_FILE_MESSAGES);
 
 		if (r == 0)
-			r = unlink_one(f, first_seq, LOG_FILE_INDEX);
+			r = log_folder_unlink_file(f, first_seq, LOG_FILE_INDEX);
 		if (r < 0)
 			return r;
 		f->count--;

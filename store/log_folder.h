@@ -32,6 +32,9 @@ int log_folder_open_file(const struct log_folder *f, uint64_t first_seq, enum lo
 /* Adds an empty pair after all others; durable. Gives both descriptors. */
 int log_folder_add(struct log_folder *f, uint64_t first_seq, int *ret_messages_fd,
 		   int *ret_index_fd) MUST_CHECK;
+/* Unlinks one file, whose entry stays as it is. */
+int log_folder_unlink_file(const struct log_folder *f, uint64_t first_seq,
+			   enum log_file_type type) MUST_CHECK;
 /* Unlinks count pairs (or halves of pairs) from the place on. */
 int log_folder_unlink(struct log_folder *f, size_t place, size_t count) MUST_CHECK;
 /* Forgets the first count entries; their files stay. */

@@ -661,3 +661,26 @@ TEST(sequence_numbers_end)
 	CHECK(event_log_is_spent(f.log));
 	end(&f);
 }
+
+/* Whether its index, which says more, is there or not. */
+TEST(an_older_file_that_has_lost_its_end_is_a_gap)
+{
+	for (unsigned has_index = 0; has_index < 2; has_index++) {
+		struct fixture f;
+		struct head head;
+		char path[PATH_MAX];
+
+		start(&f, 1);
+		put_group(&f, 1, 700000, NOW);
+		put_group(&f, 1, 700000, NOW);
+		cut(&f, 1, LOG_FILE_MESSAGES, size_of(&f, 1, LOG_FILE_MESSAGES) - 1);
+		path_of(&f, 1, LOG_FILE_INDEX, path);
+		if (!has_index)
+			CHECK_INT(unlink(path), 0);
+		CHECK_INT(reopen(&f), 0);
+		event_log_head(f.log, &head);
+		CHECK_INT(head.first_seq, 2);
+		CHECK_INT(exists(&f, 1, LOG_FILE_INDEX), has_index);
+		end(&f);
+	}
+}
