@@ -243,13 +243,25 @@ static int take_log(struct rebuild *r, struct marker *ret)
 
 /* The whole. */
 
-/* What a start without a state, or a rebuild that was cut short, has left there goes. */
-static int open_state(const char *path, struct state **ret)
+static int rename_state(const char *from, const char *to)
+{
+	int error = rename(from, to) < 0 ? -errno : 0;
+
+	if (error < 0)
+		log_error("cannot rename the state: %s path=%s", strerror(-error), from);
+	return error;
+}
+
+/* A state without a marker is moved to where what is half goes: removing it may be cut short. */
+static int move_empty(const char *path, const char *half)
 {
 	struct marker marker;
 	struct state *s;
-	int error = state_open(path, CACHE_BYTES, &s);
+	int error;
 
+	if (access(path, F_OK) < 0)
+		return 0;
+	error = state_open(path, CACHE_BYTES, &s);
 	if (error < 0)
 		return error;
 	error = state_get_marker(s, &marker);
@@ -258,9 +270,38 @@ static int open_state(const char *path, struct state **ret)
 		log_error("there is a state: move it away first path=%s", path);
 		return -EEXIST;
 	}
-	if (error == -ENOENT)
-		error = state_destroy(path);
-	return error < 0 ? error : state_open(path, CACHE_BYTES, ret);
+	if (error != -ENOENT)
+		return error;
+	error = rename_state(path, half);
+	return error < 0 ? error : state_destroy(half);
+}
+
+/* The state is made under another name. What a start without a state, or a rebuild that was cut
+ * short wherever it was, has left there goes. */
+static int begin_state(const char *path, const char *half, struct state **ret)
+{
+	int error = access(half, F_OK) == 0 ? state_destroy(half) : 0;
+
+	if (error == 0)
+		error = move_empty(path, half);
+	return error < 0 ? error : state_open(half, CACHE_BYTES, ret);
+}
+
+/* It has its name when it is whole. */
+static int finish_state(const char *folder, const char *path, const char *half)
+{
+	int fd, error = rename_state(half, path);
+
+	if (error < 0)
+		return error;
+	fd = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (fd < 0 || fsync(fd) < 0) {
+		error = -errno;
+		log_error("cannot sync the folder: %s path=%s", strerror(-error), folder);
+	}
+	if (fd >= 0)
+		close(fd);
+	return error;
 }
 
 static int open_log(const char *path, struct log_folder *ret)
@@ -277,7 +318,7 @@ static int open_log(const char *path, struct log_folder *ret)
 int rebuild(const char *folder, int in, int out)
 {
 	struct rebuild r = {.in = in, .out = out};
-	char path[PATH_MAX];
+	char path[PATH_MAX], half[PATH_MAX];
 	struct marker marker;
 	int error;
 
@@ -286,19 +327,21 @@ int rebuild(const char *folder, int in, int out)
 	buf_init(&r.answer, LIMIT_MESSAGE);
 	snprintf(path, sizeof(path), "%s/log", folder);
 	error = open_log(path, &r.log);
-	if (error == 0) {
-		snprintf(path, sizeof(path), "%s/state", folder);
-		error = open_state(path, &r.state);
-	}
+	snprintf(path, sizeof(path), "%s/state", folder);
+	snprintf(half, sizeof(half), "%s/state.half", folder);
+	if (error == 0)
+		error = begin_state(path, half, &r.state);
 	if (error == 0)
 		error = take_log(&r, &marker);
 	if (error == 0)
 		error = state_write(r.state, &marker);
+	state_close(r.state);
+	if (error == 0)
+		error = finish_state(folder, path, half);
 	if (error == 0)
 		log_notice("the state is made anew next_seq=%" PRIu64
 			   " events_of_unknown_hosts=%" PRIu64,
 			   marker.next_seq, r.unknown_hosts);
-	state_close(r.state);
 	log_folder_release(&r.log);
 	buf_release(&r.message);
 	buf_release(&r.question);

@@ -11,7 +11,8 @@
  * an event whose index record was lost is not known; should its host send that event again, a
  * commit is known by its rev all the same, but an #account or #identity goes out twice.
  *
- * The marker is written last, so that a rebuild that was cut short is one that has not begun.
+ * The state is made as state.half and gets its name when it is whole, so that a rebuild that was
+ * cut short is one that has not begun.
  */
 #pragma once
 

@@ -7,6 +7,7 @@
 
 #include "common/database.h"
 #include "tests/faults/scene.h"
+#include "tests/lib/damage.h"
 #include "tests/test.h"
 
 #define EVENTS 6000
@@ -41,17 +42,35 @@ static size_t read_state(const struct scene *s, struct buf *ret)
 	return count;
 }
 
-/* A state without a marker, as a rebuild leaves it that is killed. */
-static void leave_half_a_state(const struct scene *s)
+/* A state without a marker, as a start leaves it that has no state. */
+static void leave_half_a_state(const char *path)
 {
 	struct database_batch *b = database_batch_new();
 	struct database *d = NULL;
 
-	CHECK_INT(database_open(state_path(s), MIB(1), MIB(1), &d), 0);
+	CHECK_INT(database_open(path, MIB(1), MIB(1), &d), 0);
 	database_batch_put(b, SPAN_LITERAL("adid:web:half.example"), SPAN_LITERAL("a record"));
 	CHECK_INT(database_write(d, b, true), 0);
 	database_batch_free(b);
 	database_close(d);
+}
+
+/* What a rebuild leaves that is killed while it removes what another one has left. */
+static void leave_less_than_half(const struct scene *s)
+{
+	char path[PATH_MAX + 8];
+
+	snprintf(path, sizeof(path), "%s.half", state_path(s));
+	leave_half_a_state(path);
+	damage_file(path, "CURRENT", -1);
+}
+
+static bool has_half_a_state(const struct scene *s)
+{
+	char path[PATH_MAX + 8];
+
+	snprintf(path, sizeof(path), "%s.half", state_path(s));
+	return access(path, F_OK) == 0;
 }
 
 /* The file of the log that is written to, opened. */
@@ -124,9 +143,11 @@ TEST(a_lost_state_is_made_anew)
 	flip_last_bit(&s);
 	CHECK(group_command(s.group, "rebuild") != 0);
 	flip_last_bit(&s);
-	leave_half_a_state(&s);
+	leave_half_a_state(state_path(&s));
+	leave_less_than_half(&s);
 	leave_half_a_message(&s);
 	CHECK_INT(group_command(s.group, "rebuild"), 0);
+	CHECK(!has_half_a_state(&s));
 	CHECK_INT(read_state(&s, &after), count);
 	CHECK_SPAN(buf_span(&after), buf_span(&before));
 	group_start(s.group);
