@@ -70,69 +70,59 @@ static inline int get_head(struct reader *r, struct head *ret)
 	return 0;
 }
 
-static inline bool is_continuation(uint8_t c)
+/*
+ * UTF-8 as an automaton: no overlong forms, no surrogates, nothing past U+10FFFF [RFC 3629]. Each
+ * byte has, six bits a state, the state that follows; so no text costs more than another by how its
+ * characters are mixed.
+ */
+enum utf8_state { WHOLE, WRONG, WANTS_1, WANTS_2, WANTS_3, AFTER_E0, AFTER_ED, AFTER_F0, AFTER_F4 };
+
+#define PUT(state, next)  ((uint64_t)(6 * (next)) << (6 * (state)))
+#define FROM(state, next) (PUT(state, WRONG) ^ PUT(state, next)) /* instead of WRONG */
+#define NO_BYTE                                                                                    \
+	(PUT(WHOLE, WRONG) | PUT(WRONG, WRONG) | PUT(WANTS_1, WRONG) | PUT(WANTS_2, WRONG) |       \
+	 PUT(WANTS_3, WRONG) | PUT(AFTER_E0, WRONG) | PUT(AFTER_ED, WRONG) |                       \
+	 PUT(AFTER_F0, WRONG) | PUT(AFTER_F4, WRONG))
+#define FIRST(next) (NO_BYTE ^ FROM(WHOLE, next))
+#define LATER       (NO_BYTE ^ FROM(WANTS_1, WHOLE) ^ FROM(WANTS_2, WANTS_1) ^ FROM(WANTS_3, WANTS_2))
+
+static const uint64_t utf8_next[256] = {
+	[0x00 ... 0x7f] = FIRST(WHOLE),
+	[0x80 ... 0x8f] = LATER ^ FROM(AFTER_ED, WANTS_1) ^ FROM(AFTER_F4, WANTS_2),
+	[0x90 ... 0x9f] = LATER ^ FROM(AFTER_ED, WANTS_1) ^ FROM(AFTER_F0, WANTS_2),
+	[0xa0 ... 0xbf] = LATER ^ FROM(AFTER_E0, WANTS_1) ^ FROM(AFTER_F0, WANTS_2),
+	[0xc0 ... 0xc1] = NO_BYTE,
+	[0xc2 ... 0xdf] = FIRST(WANTS_1),
+	[0xe0] = FIRST(AFTER_E0),
+	[0xe1 ... 0xec] = FIRST(WANTS_2),
+	[0xed] = FIRST(AFTER_ED),
+	[0xee ... 0xef] = FIRST(WANTS_2),
+	[0xf0] = FIRST(AFTER_F0),
+	[0xf1 ... 0xf3] = FIRST(WANTS_3),
+	[0xf4] = FIRST(AFTER_F4),
+	[0xf5 ... 0xff] = NO_BYTE,
+};
+
+/* The state, as what six times it shifts. */
+static inline uint64_t utf8_feed(uint64_t state, const uint8_t *p, size_t len)
 {
-	return (c & 0xc0) == 0x80;
-}
-
-/* Bytes of the UTF-8 sequence at p; 0 if there is none. No overlong forms, no surrogates, nothing
- * past U+10FFFF [RFC 3629]. */
-static inline size_t utf8_sequence(const uint8_t *p, size_t left)
-{
-	uint8_t low = 0x80, high = 0xbf; /* bounds of the second byte */
-	size_t size;
-
-	if (p[0] < 0x80)
-		return 1;
-	if (p[0] < 0xc2 || p[0] > 0xf4)
-		return 0;
-	size = p[0] < 0xe0 ? 2 : p[0] < 0xf0 ? 3 : 4;
-	if (p[0] == 0xe0)
-		low = 0xa0;
-	else if (p[0] == 0xed)
-		high = 0x9f;
-	else if (p[0] == 0xf0)
-		low = 0x90;
-	else if (p[0] == 0xf4)
-		high = 0x8f;
-	if (left < size || p[1] < low || p[1] > high)
-		return 0;
-	for (size_t i = 2; i < size; i++)
-		if (!is_continuation(p[i]))
-			return 0;
-	return size;
-}
-
-/* Bytes of ASCII at p, eight at a time; may stop short of the last ones. */
-static inline size_t ascii_run(const uint8_t *p, size_t left)
-{
-	uint64_t eight;
-	size_t done = 0;
-
-	for (; left - done >= sizeof(eight); done += sizeof(eight)) {
-		memcpy(&eight, p + done, sizeof(eight));
-		if ((eight & 0x8080808080808080u) != 0)
-			break;
-	}
-	return done;
+	for (size_t i = 0; i < len; i++)
+		state = utf8_next[p[i]] >> state & 63;
+	return state;
 }
 
 static bool utf8_is_valid(struct span s)
 {
 	const uint8_t *p = s.ptr;
+	uint64_t eight, state = 6 * WHOLE;
 	size_t left = s.len;
 
-	while (left > 0) {
-		size_t size = p[0] < 0x80 ? ascii_run(p, left) : 0;
-
-		if (size == 0)
-			size = utf8_sequence(p, left);
-		if (size == 0)
-			return false;
-		p += size;
-		left -= size;
+	for (; left >= sizeof(eight); p += sizeof(eight), left -= sizeof(eight)) {
+		memcpy(&eight, p, sizeof(eight));
+		if (state != 6 * WHOLE || (eight & 0x8080808080808080u) != 0)
+			state = utf8_feed(state, p, sizeof(eight));
 	}
-	return true;
+	return utf8_feed(state, p, left) == 6 * WHOLE;
 }
 
 /* What follows the head of a CID. */

@@ -181,6 +181,74 @@ static int check_copy(struct span item)
 	return error;
 }
 
+/* The bytes of a code point, and how many. */
+static size_t put_character(uint8_t ret[4], uint32_t c)
+{
+	size_t size = c < 0x80 ? 1 : c < 0x800 ? 2 : c < 0x10000 ? 3 : 4;
+
+	if (size == 1) {
+		ret[0] = (uint8_t)c;
+		return 1;
+	}
+	for (size_t i = size; i-- > 1; c >>= 6)
+		ret[i] = (uint8_t)(0x80 | (c & 0x3f));
+	ret[0] = (uint8_t)((0xf0 << (4 - size)) | c);
+	return size;
+}
+
+/* Behind so much ASCII, so that it stands at every place of a word. */
+static bool is_text(size_t before, const uint8_t *bytes, size_t len)
+{
+	uint8_t item[16] = {(uint8_t)(0x60 + before + len)};
+
+	memset(item + 1, 'a', before);
+	memcpy(item + 1 + before, bytes, len);
+	return cbor_check(span_of(item, 1 + before + len)) == 0;
+}
+
+TEST(every_character_is_text_and_no_surrogate)
+{
+	uint8_t bytes[4];
+
+	for (uint32_t c = 0; c < 0x110000 && !test_has_failed(); c++) {
+		size_t len = put_character(bytes, c);
+
+		CHECK(is_text(c % 9, bytes, len) == (c < 0xd800 || c > 0xdfff));
+	}
+}
+
+/* By decoding a character, and writing it again. */
+static bool begins_with_character(const uint8_t *bytes, size_t len)
+{
+	uint32_t c = len == 1 ? bytes[0] : bytes[0] & (0x7fu >> len);
+	uint8_t same[4];
+
+	for (size_t i = 1; i < len; i++)
+		c = c << 6 | (bytes[i] & 0x3f);
+	return c < 0x110000 && (c < 0xd800 || c > 0xdfff) && put_character(same, c) == len &&
+	       memcmp(same, bytes, len) == 0;
+}
+
+static bool is_utf8(const uint8_t *bytes, size_t len)
+{
+	for (size_t i = 1; i <= len && i <= 4; i++)
+		if (begins_with_character(bytes, i))
+			return is_utf8(bytes + i, len - i);
+	return len == 0;
+}
+
+/* Each beginning of two bytes with none to two continuations. */
+TEST(text_is_utf8_and_nothing_else)
+{
+	for (uint32_t pair = 0; pair < 0x10000; pair++) {
+		uint8_t bytes[4] = {(uint8_t)(pair >> 8), (uint8_t)pair, 0x80, 0xbf};
+
+		for (size_t len = 2; len <= 4; len++)
+			if (is_text(pair % 9, bytes, len) != is_utf8(bytes, len))
+				test_fail(__FILE__, __LINE__, "%04x, %zu bytes", pair, len);
+	}
+}
+
 TEST(truncated_and_longer_items_are_refused)
 {
 	for (size_t i = 0; i < ARRAY_SIZE(good); i++) {
