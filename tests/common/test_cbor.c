@@ -192,7 +192,7 @@ static size_t put_character(uint8_t ret[4], uint32_t c)
 	}
 	for (size_t i = size; i-- > 1; c >>= 6)
 		ret[i] = (uint8_t)(0x80 | (c & 0x3f));
-	ret[0] = (uint8_t)((0xf0 << (4 - size)) | c);
+	ret[0] = (uint8_t)(0xf0u << (4 - size) | c);
 	return size;
 }
 
