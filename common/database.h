@@ -7,9 +7,9 @@
  * -EAGAIN (another process has it open), -ENOSPC, -EDQUOT, -EFBIG (no room), -EACCES; the reason is
  * in database_error.
  *
- * A write that a kill or a power cut has interrupted is left out at the next opening: it is the last
- * of the log, nothing was written after it, and who wanted it synced was never told that it was.
- * Damage that has a record after it is refused. (common/database_log.h.) A last write that was
+ * A write that a kill or a power cut has interrupted is left out at the next opening: it is the
+ * last of the log, nothing was written after it, and who wanted it synced was never told that it
+ * was. Damage that has a record after it is refused. (common/database_log.h.) A last write that was
  * finished and damaged later cannot be told from an interrupted one: who cannot do without it needs
  * a trace of it elsewhere, as store has.
  *

@@ -41,7 +41,8 @@ int event_log_create(const char *folder, uint64_t first_seq, struct marker *ret)
 
 /* Takes the log back to the marker. -EUCLEAN if that
  * cannot be done without losing events or using numbers twice: the log ends before the marker, or
- * goes on after it for more than one group, or with events that were real. Logs why it fails, and what to do. */
+ * goes on after it for more than one group, or with events that were real. Logs why it fails, and
+ * what to do. */
 int event_log_open(const char *folder, const struct marker *m, const struct event_log_options *o,
 		   struct event_log **ret) MUST_CHECK;
 void event_log_close(struct event_log *l);

@@ -260,8 +260,8 @@ static unsigned count_of(const char *const *settings, const char *key)
 	return count;
 }
 
-/* Instance N has the port N above that of instance 0, so it takes some in a row that are free; above
- * those that the group has taken before. */
+/* Instance N has the port N above that of instance 0, so it takes some in a row that are free;
+ * above those that the group has taken before. */
 static uint16_t free_ports(struct group_test *g, unsigned count)
 {
 	unsigned found = 0;

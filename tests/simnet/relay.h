@@ -23,8 +23,8 @@ bool relay_wait_hosts(struct loop *l, struct network *n);
 /* A reader of the relay's stream; cursor: -1 for none. */
 struct stream_reader *relay_read(struct loop *l, const struct group_test *g, int64_t cursor,
 				 const struct reader_handler *h);
-/* One whose frames go to the judge's reader, from what that has on. That the stream ends is a failed
- * check. */
+/* One whose frames go to the judge's reader, from what that has on. That the stream ends is a
+ * failed check. */
 struct stream_reader *relay_judge(struct loop *l, const struct group_test *g,
 				  struct judge_reader *judged);
 /* Waits until the relay is done with so many events of its hosts, those included that it refuses,

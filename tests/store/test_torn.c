@@ -358,7 +358,8 @@ TEST(the_batch_with_the_marker)
 	end(&f);
 }
 
-/* Events that have their index records were acknowledged: a state that says otherwise is damaged. */
+/* Events that have their index records were acknowledged: a state that says otherwise is
+ * damaged. */
 TEST(the_batch_with_the_marker_once_the_group_is_whole)
 {
 	struct fixture f;
