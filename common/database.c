@@ -123,29 +123,11 @@ static int check_current(const char *path)
 	return r;
 }
 
-/* Without paranoid checks LevelDB leaves out the rest of a log that it cannot read, and writes what
- * it has read to a table: then there is nothing to be paranoid about. */
-static int drop_torn_write(struct database *d, char ret_error[static ERROR_SIZE])
-{
-	char *text = NULL;
-	leveldb_t *db;
-
-	leveldb_options_set_paranoid_checks(d->options, 0);
-	db = leveldb_open(d->options, d->path, &text);
-	leveldb_options_set_paranoid_checks(d->options, 1);
-	if (db)
-		leveldb_close(db);
-	return take_error(text, ret_error);
-}
-
 static int open_whole(struct database *d, char ret_error[static ERROR_SIZE])
 {
 	char *text = NULL;
-	bool is_torn;
-	int error = database_log_check(d->path, &is_torn, ret_error, ERROR_SIZE);
+	int error = database_log_mend(d->path, ret_error, ERROR_SIZE);
 
-	if (!error && is_torn)
-		error = drop_torn_write(d, ret_error);
 	if (error)
 		return error;
 	d->db = leveldb_open(d->options, d->path, &text);

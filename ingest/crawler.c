@@ -13,9 +13,9 @@
 
 /* Writing records. */
 
-static int write_registry(struct crawler *c, bool sync)
+static int write_registry(struct crawler *c)
 {
-	int error = registry_write(c->registry, sync);
+	int error = registry_write(c->registry);
 	unsigned left_out;
 
 	c->write_failed = error != 0;
@@ -29,7 +29,7 @@ static int write_registry(struct crawler *c, bool sync)
  * cannot be. */
 static int retry_write(struct crawler *c)
 {
-	return c->write_failed && write_registry(c, true) != 0 ? -EIO : 0;
+	return c->write_failed && write_registry(c) != 0 ? -EIO : 0;
 }
 
 int crawler_write(struct crawler *c, const struct registry_record *record)
@@ -39,7 +39,7 @@ int crawler_write(struct crawler *c, const struct registry_record *record)
 	if (error)
 		return error;
 	registry_put(c->registry, record);
-	return write_registry(c, true);
+	return write_registry(c);
 }
 
 /* Hosts: the table, and what is counted of them. */
@@ -151,7 +151,7 @@ int crawler_add_all(struct crawler *c, const struct host *hosts, size_t count, s
 	if (!error)
 		c->next_number += fitting;
 	if (fitting > 0 && !error)
-		error = write_registry(c, true);
+		error = write_registry(c);
 	if (!error) {
 		*ret_added = put_all_into_table(c, hosts, records, fitting);
 		error = fitting < count ? -ENOSPC : 0;
@@ -199,11 +199,11 @@ void crawler_end_dial(struct crawler *c, struct subscription *s)
 	subscription_dial(s);
 }
 
-static void write_changed(struct crawler *c, bool sync)
+static void write_changed(struct crawler *c)
 {
 	size_t count = 0;
 
-	if (c->write_failed && write_registry(c, sync) != 0)
+	if (c->write_failed && write_registry(c) != 0)
 		return;
 	for (size_t i = 0; i < c->host_count; i++) {
 		if (!subscription_record(c->hosts[i]))
@@ -212,14 +212,14 @@ static void write_changed(struct crawler *c, bool sync)
 		count++;
 	}
 	if (count)
-		(void)write_registry(c, sync); /* logged there, and tried again next time */
+		(void)write_registry(c); /* logged there, and tried again next time */
 }
 
 static void on_write_timer(void *arg)
 {
 	struct crawler *c = arg;
 
-	write_changed(c, false);
+	write_changed(c);
 	loop_timer_set(c->loop, &c->write_timer, c->cursor_interval_usec);
 }
 
@@ -255,7 +255,7 @@ static void finish_stop(void *arg)
 	if (!is_drained(c))
 		log_notice("stopped with events on their way; their hosts will be asked for them "
 			   "again");
-	write_changed(c, true);
+	write_changed(c);
 	c->stopped(c->stopped_arg);
 }
 

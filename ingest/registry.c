@@ -174,7 +174,7 @@ void registry_put(struct registry *r, const struct registry_record *record)
 	buf_release(&value);
 }
 
-int registry_write(struct registry *r, bool sync)
+int registry_write(struct registry *r)
 {
-	return database_write(r->database, r->batch, sync);
+	return database_write(r->database, r->batch, true);
 }

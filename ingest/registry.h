@@ -18,9 +18,8 @@
  *		u64	time of the last error, microseconds since 1970; 0: there was none
  *		u16+	last error, text
  *
- * Cursors are written often and not synced: after a power cut an older one is found, and what the
- * host then sends again is dropped by store. A new host and a new epoch are synced, since events
- * are made with them.
+ * All writes are synced: events are made with a new host and a new epoch, and a log with holes that
+ * a power cut left among cursors could not be told from a damaged one.
  */
 #pragma once
 
@@ -80,4 +79,4 @@ int registry_load(struct registry *r, int (*take)(void *arg, const struct regist
 /* Into the next registry_write. */
 void registry_put(struct registry *r, const struct registry_record *record);
 /* All that was put, at once. It is kept for the next time if this fails. */
-int registry_write(struct registry *r, bool sync) MUST_CHECK;
+int registry_write(struct registry *r) MUST_CHECK;

@@ -252,8 +252,15 @@ static int rename_state(const char *from, const char *to)
 	return error;
 }
 
-/* A state without a marker is moved to where what is half goes: removing it may be cut short. */
-static int move_empty(const char *path, const char *half)
+/* Of a rebuild that was cut short wherever it was. */
+static int remove_leftover(const char *path)
+{
+	return access(path, F_OK) == 0 ? state_destroy(path) : 0;
+}
+
+/* A state without a marker, which a start without a state has left, goes. It gets another name
+ * first: removing it may be cut short. */
+static int remove_empty(const char *path, const char *other)
 {
 	struct marker marker;
 	struct state *s;
@@ -272,26 +279,37 @@ static int move_empty(const char *path, const char *half)
 	}
 	if (error != -ENOENT)
 		return error;
-	error = rename_state(path, half);
-	return error < 0 ? error : state_destroy(half);
+	error = remove_leftover(other);
+	if (error == 0)
+		error = rename_state(path, other);
+	return error < 0 ? error : state_destroy(other);
 }
 
-/* The state is made under another name. What a start without a state, or a rebuild that was cut
- * short wherever it was, has left there goes. */
+/* The state is made under another name. */
 static int begin_state(const char *path, const char *half, struct state **ret)
 {
-	int error = access(half, F_OK) == 0 ? state_destroy(half) : 0;
+	int error = remove_leftover(half);
 
 	if (error == 0)
-		error = move_empty(path, half);
+		error = remove_empty(path, half);
 	return error < 0 ? error : state_open(half, CACHE_BYTES, ret);
 }
 
-/* It has its name when it is whole. */
+/* It has its name when it is whole, and no log that was not synced: opening makes tables of them. A
+ * store that was started meanwhile has left an empty one. */
 static int finish_state(const char *folder, const char *path, const char *half)
 {
-	int fd, error = rename_state(half, path);
+	char empty[PATH_MAX];
+	struct state *s;
+	int fd, error = state_open(half, CACHE_BYTES, &s);
 
+	if (error < 0)
+		return error;
+	state_close(s);
+	snprintf(empty, sizeof(empty), "%s/state.empty", folder);
+	error = remove_empty(path, empty);
+	if (error == 0)
+		error = rename_state(half, path);
 	if (error < 0)
 		return error;
 	fd = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);

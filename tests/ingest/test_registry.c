@@ -118,10 +118,10 @@ TEST(is_there_again_after_closing)
 	CHECK_INT(registry_open(path, KIB(64), &r), 0);
 	registry_put(r, &a);
 	registry_put(r, &b);
-	CHECK_INT(registry_write(r, true), 0);
+	CHECK_INT(registry_write(r), 0);
 	a.cursor = 12;
 	registry_put(r, &a);
-	CHECK_INT(registry_write(r, false), 0);
+	CHECK_INT(registry_write(r), 0);
 	registry_close(r);
 	CHECK_INT(registry_open(path, KIB(64), &r), 0);
 	CHECK_INT(registry_load(r, take, &loaded), 0);
@@ -170,7 +170,7 @@ TEST(a_damaged_database_is_refused)
 		snprintf(path, sizeof(path), "%s/hosts", test_folder());
 		CHECK_INT(registry_open(path, KIB(64), &r), 0);
 		registry_put(r, &a);
-		CHECK_INT(registry_write(r, true), 0);
+		CHECK_INT(registry_write(r), 0);
 		registry_close(r);
 		CHECK_INT(registry_open(path, KIB(64), &r), 0);
 		registry_close(r);
@@ -198,7 +198,7 @@ TEST(a_database_with_a_damaged_log_is_refused)
 	CHECK_INT(registry_open(path, KIB(64), &r), 0);
 	for (unsigned i = 0; i < 2; i++) {
 		registry_put(r, &a);
-		CHECK_INT(registry_write(r, true), 0);
+		CHECK_INT(registry_write(r), 0);
 	}
 	registry_close(r);
 	damage_logs(path);
