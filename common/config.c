@@ -99,7 +99,7 @@ static const struct key {
 {"ingest", "cursor_interval", CONFIG_TIME, "1s", "1ms", "1h", NULL,
 	"How often the hosts' cursors are written to disk."},
 {"ingest", "cache", CONFIG_SIZE, "4M", "64K", "64G", NULL,
-	"Block cache of the hosts' database, for the files beyond the thousand that LevelDB maps into memory."},
+	"Block cache of the hosts' database: for what is beyond the 8 GB that LevelDB maps."},
 
 {"resolve", "metrics_port", CONFIG_NUMBER, "2472", "0", "65535", NULL,
 	"Port of the metrics on 127.0.0.1; 0: none."},
@@ -131,7 +131,7 @@ static const struct key {
 {"resolve", "ttl_failed", CONFIG_TIME, "5s", "0s", "1d", NULL,
 	"and that it could not be found out."},
 {"resolve", "cache", CONFIG_SIZE, "8M", "64K", "64G", NULL,
-	"Block cache of the identities' database, for the files beyond the thousand that LevelDB maps into memory."},
+	"Block cache of the identities' database: for what is beyond the 8 GB that LevelDB maps."},
 
 {"validate", "metrics_port", CONFIG_NUMBER, "2500", "0", "65535", NULL,
 	"Port of the metrics on 127.0.0.1 of instance 0; instance N has N more; 0: none."},
@@ -157,7 +157,7 @@ static const struct key {
 {"store", "file_size", CONFIG_SIZE, "256M", "64K", "2G", NULL,
 	"Size of one file of the log; whole files leave."},
 {"store", "cache", CONFIG_SIZE, "32M", "64K", "64G", NULL,
-	"Block cache of the accounts' database, for the files beyond the thousand that LevelDB maps into memory."},
+	"Block cache of the accounts' database: for what is beyond the 8 GB that LevelDB maps."},
 
 {"fanout", "metrics_port", CONFIG_NUMBER, "2600", "0", "65535", NULL,
 	"Port of the metrics on 127.0.0.1 of instance 0; instance N has N more; 0: none."},

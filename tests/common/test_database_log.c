@@ -39,7 +39,6 @@ static void write_log(struct written *w, const size_t sizes[static WRITES])
 	snprintf(w->folder, sizeof(w->folder), "%s/db", test_folder());
 	CHECK_INT(database_open(w->folder, MIB(1), MIB(1), &d), 0);
 	find_log(w);
-	buf_init(&w->log, MIB(1));
 	for (size_t i = 0; i < WRITES; i++) {
 		uint8_t *value = xmalloc(sizes[i]);
 		char key[] = {(char)('0' + i), '\0'};
@@ -48,9 +47,10 @@ static void write_log(struct written *w, const size_t sizes[static WRITES])
 		database_batch_put(b, span_str(key), span_of(value, sizes[i]));
 		CHECK_INT(database_write(d, b, true), 0);
 		free(value);
-		buf_clear(&w->log);
 		test_read_file(w->path, &w->log);
 		w->ends[i] = w->log.len;
+		if (i + 1 < WRITES)
+			buf_release(&w->log);
 	}
 	database_batch_free(b);
 	database_close(d);
@@ -206,7 +206,7 @@ TEST(what_looks_like_a_record_within_a_torn_one_is_none)
 	CHECK_INT(database_write(d, b, true), 0);
 	database_batch_free(b);
 	database_close(d);
-	buf_clear(&w.log);
+	buf_release(&w.log);
 	test_read_file(w.path, &w.log);
 	put_log(&w, span_of(w.log.ptr, w.log.len - 1));
 	check_count(&w, WRITES);
@@ -233,7 +233,6 @@ TEST(a_database_in_use_is_not_mended)
 		_exit(database_log_mend(w.folder, reason, sizeof(reason)) == -EAGAIN ? 0 : 1);
 	CHECK_INT(waitpid(pid, &status, 0), pid);
 	CHECK_INT(status, 0);
-	buf_init(&now, MIB(1));
 	test_read_file(w.path, &now);
 	CHECK_INT(now.len, w.log.len - 1);
 	close(fd);

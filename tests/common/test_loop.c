@@ -202,10 +202,12 @@ static void timed_fires(void *arg)
 
 static void set_timed(struct timed *t)
 {
-	uint64_t after = 1 + test_random() % 20000;
+	uint64_t after = 1 + test_random() % 20000, now = loop_now_usec(t->of->loop);
 
 	loop_timer_set(t->of->loop, &t->timer, after);
-	t->wanted_usec = loop_now_usec(t->of->loop) + after;
+	t->wanted_usec = t->timer.at_usec;
+	CHECK(t->wanted_usec >= now + after);
+	CHECK(t->wanted_usec <= loop_now_usec(t->of->loop) + after);
 	t->of->left += !t->wanted;
 	t->wanted = true;
 }
