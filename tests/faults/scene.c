@@ -400,3 +400,19 @@ bool scene_finish(struct scene *s, uint64_t *ret_usec)
 	}
 	return judge_verdict(s->judge) && ok;
 }
+
+void scene_check_whole(struct scene *s)
+{
+	uint64_t usec;
+
+	CHECK(scene_finish(s, &usec));
+	scene_close(s);
+}
+
+uint64_t scene_documents(const struct scene *s)
+{
+	struct network_counts counts;
+
+	network_counts(s->network, &counts);
+	return counts.documents;
+}

@@ -97,3 +97,7 @@ void scene_heal(struct scene *s);
  * repeated, out of order or numbered twice. ret_usec: how long it took until what was due had
  * come. */
 bool scene_finish(struct scene *s, uint64_t *ret_usec);
+/* That it is so; closes the scene. */
+void scene_check_whole(struct scene *s);
+/* The directory's documents that were asked for until now. */
+uint64_t scene_documents(const struct scene *s);

@@ -45,14 +45,6 @@ static int health(struct scene *s, struct buf *body)
 	return group_get(s->group, "/_health", body);
 }
 
-static void check_whole(struct scene *s)
-{
-	uint64_t usec;
-
-	CHECK(scene_finish(s, &usec));
-	scene_close(s);
-}
-
 TEST(a_full_disk)
 {
 	char *disk = disk_new("size=40m");
@@ -88,7 +80,7 @@ TEST(a_full_disk)
 	WAIT_FOR(&s, health(&s, &body) == 200);
 	client_close(&late);
 	buf_release(&body);
-	check_whole(&s);
+	scene_check_whole(&s);
 	disk_free(disk);
 }
 
@@ -140,7 +132,7 @@ static void stand_still(unsigned place, const char *member)
 	       " events sent\n",
 	       member, before / 1024, resident_bytes(group_pid(s.group, "ingest")) / 1024, sent);
 	CHECK_INT(scene_signal(&s, 1u << place, SIGCONT), 1);
-	check_whole(&s);
+	scene_check_whole(&s);
 }
 
 TEST(a_store_that_stands_still)
@@ -180,15 +172,7 @@ TEST(resolve_is_away)
 	printf("# %" PRIu64 " events without resolve, the longest silence %" PRIu64 " ms\n",
 	       judge_reader_count(stays->judged) - count, stays->silence_usec / 1000);
 	CHECK_INT(scene_signal(&s, 1u << 1, SIGCONT), 1);
-	check_whole(&s);
-}
-
-static uint64_t documents(const struct scene *s)
-{
-	struct network_counts counts;
-
-	network_counts(s->network, &counts);
-	return counts.documents;
+	scene_check_whole(&s);
 }
 
 static bool has_half(const struct scene *s)
@@ -210,13 +194,13 @@ TEST(restarts_are_no_burst_on_the_directory)
 
 	open_and_play(&s, &settings);
 	CHECK(scene_wait(&s, has_half));
-	CHECK_INT(documents(&s), 400);
+	CHECK_INT(scene_documents(&s), 400);
 	for (unsigned i = 0; i < 3; i++) {
 		CHECK_INT(scene_signal(&s, 1u << 1 | 1u << 3, SIGKILL), 2);
 		scene_pass(&s, 500 * USEC_PER_MSEC);
 	}
 	CHECK(scene_finish(&s, &usec));
-	CHECK_INT(documents(&s), 400);
+	CHECK_INT(scene_documents(&s), 400);
 	scene_close(&s);
 }
 
@@ -271,5 +255,5 @@ TEST(stages_end_in_time)
 	CHECK(end_usec(&s, 0) < limits[0] * USEC_PER_SEC + SCENE_STALL_USEC);
 	CHECK_INT(scene_signal(&s, 1u << 2, SIGCONT), 1);
 	player_set_rate(s.player, 0);
-	check_whole(&s);
+	scene_check_whole(&s);
 }

@@ -25,14 +25,6 @@ static bool has_some(const struct scene *s)
 	return received(s) > PER_SEC;
 }
 
-static void check_whole(struct scene *s)
-{
-	uint64_t usec;
-
-	CHECK(scene_finish(s, &usec));
-	scene_close(s);
-}
-
 /* The successor of a member, and how many events had come when it was there. */
 struct successor {
 	struct scene *scene;
@@ -96,7 +88,7 @@ TEST(the_stream_resumes_after_a_kill)
 	for (size_t i = 0; i < ARRAY_SIZE(places); i++)
 		kill_and_time(&s, places[i]);
 	player_set_rate(s.player, 0);
-	check_whole(&s);
+	scene_check_whole(&s);
 }
 
 /* A resolve that is away. */
@@ -111,14 +103,6 @@ static uint64_t away_usec(void)
 	return seconds * USEC_PER_SEC;
 }
 
-static uint64_t documents(const struct scene *s)
-{
-	struct network_counts counts;
-
-	network_counts(s->network, &counts);
-	return counts.documents;
-}
-
 static bool has_begun(const struct scene *s)
 {
 	return player_sent(s->player) > BEGIN_SEC * PER_SEC;
@@ -130,9 +114,9 @@ static void check_rate(struct scene *s, uint64_t since, uint64_t before)
 	uint64_t usec = loop_now_usec(s->loop) - since;
 	uint64_t most = LOOKUPS_RATE + LOOKUPS_RATE * (usec + USEC_PER_SEC) / USEC_PER_SEC;
 
-	if (documents(s) - before > most)
+	if (scene_documents(s) - before > most)
 		test_fail(__FILE__, __LINE__, "%" PRIu64 " requests within %" PRIu64 " ms",
-			  documents(s) - before, usec / 1000);
+			  scene_documents(s) - before, usec / 1000);
 }
 
 /* For as long as it takes to play what is due in that time. */
@@ -178,7 +162,7 @@ TEST(resolve_is_away_for_long)
 	player_start(s.player);
 	CHECK(scene_wait(&s, has_begun));
 	be_away(&s);
-	known = before = documents(&s);
+	known = before = scene_documents(&s);
 	begin = received(&s);
 	/* Its successor has only what is on the disk. */
 	CHECK_INT(scene_signal(&s, 1u << RESOLVE, SIGKILL), 1);
@@ -189,7 +173,7 @@ TEST(resolve_is_away_for_long)
 	}
 	printf("# %" PRIu64 " identities known, %" PRIu64 " asked for after the restart; %" PRIu64
 	       " events came within %" PRIu64 " ms\n",
-	       known, documents(&s) - before, received(&s) - begin,
+	       known, scene_documents(&s) - before, received(&s) - begin,
 	       (loop_now_usec(s.loop) - since) / 1000);
-	check_whole(&s);
+	scene_check_whole(&s);
 }

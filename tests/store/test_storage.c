@@ -32,7 +32,7 @@ static int reopen(struct fixture *f)
 	return storage_open(f->folder, &f->options, &f->storage);
 }
 
-static void start(struct fixture *f, uint64_t file_bytes)
+static void start_in(struct fixture *f, const char *folder, uint64_t file_bytes)
 {
 	*f = (struct fixture){
 		.options = {.cache_bytes = KIB(64),
@@ -40,10 +40,15 @@ static void start(struct fixture *f, uint64_t file_bytes)
 			    .log = {.file_bytes = file_bytes,
 				    .retention_usec = 1000 * USEC_PER_SEC}},
 	};
-	snprintf(f->folder, sizeof(f->folder), "%s", test_folder());
+	snprintf(f->folder, sizeof(f->folder), "%s", folder);
 	snprintf(f->log, sizeof(f->log), "%s/log", f->folder);
 	buf_init(&f->frame, LIMIT_FRAME);
 	CHECK_INT(reopen(f), 0);
+}
+
+static void start(struct fixture *f, uint64_t file_bytes)
+{
+	start_in(f, test_folder(), file_bytes);
 }
 
 static void end(struct fixture *f)
@@ -538,11 +543,7 @@ TEST(a_disk_that_the_log_has_filled)
 
 	if (!disk)
 		SKIP("no filesystem can be mounted");
-	start(&f, KIB(64));
-	storage_close(f.storage);
-	f.storage = NULL;
-	snprintf(f.folder, sizeof(f.folder), "%s", disk);
-	CHECK_INT(reopen(&f), 0);
+	start_in(&f, disk, KIB(64));
 	next = put_files(&f, 10);
 	disk_fill(disk);
 	CHECK_INT(storage_find_room(f.storage), -ENOSPC);
@@ -575,11 +576,7 @@ TEST(a_full_disk_with_a_group_that_is_not_real)
 
 	if (!disk)
 		SKIP("no filesystem can be mounted");
-	start(&f, KIB(64));
-	storage_close(f.storage);
-	f.storage = NULL;
-	snprintf(f.folder, sizeof(f.folder), "%s", disk);
-	CHECK_INT(reopen(&f), 0);
+	start_in(&f, disk, KIB(64));
 	next = put_files(&f, 3);
 	CHECK_INT(put(&f, &spec).verdict, VERDICT_ACCEPTED);
 	CHECK_INT(storage_commit_steps(f.storage, 2), 0);
