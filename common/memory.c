@@ -122,6 +122,8 @@ static void read_process(struct memory *a)
 }
 
 #ifdef HAVE_JEMALLOC
+#define OF_ALL_ARENAS "stats.arenas.4096." /* MALLCTL_ARENAS_ALL */
+
 static int64_t ask_allocator(const char *name)
 {
 	size_t value = 0, size = sizeof(value);
@@ -129,13 +131,19 @@ static int64_t ask_allocator(const char *name)
 	return mallctl(name, &value, &size, NULL, 0) == 0 ? (int64_t)value : 0;
 }
 
-/* The statistics are those of the last epoch; a new one is begun by writing to it. */
+/*
+ * The statistics are those of the last epoch; a new one is begun by writing to it.
+ *
+ * What a thread keeps of freed blocks for its next allocations counts as allocated there. It is
+ * not in use: it comes and goes by a MiB with the work of the threads, and has no slope.
+ */
 static void read_allocator(struct memory *a)
 {
 	uint64_t epoch = 1;
 
 	(void)mallctl("epoch", NULL, NULL, &epoch, sizeof(epoch));
-	a->in_use = ask_allocator("stats.allocated");
+	a->in_use = ask_allocator("stats.allocated") - ask_allocator(OF_ALL_ARENAS "tcache_bytes") -
+		    ask_allocator(OF_ALL_ARENAS "tcache_stashed_bytes");
 	a->arena = ask_allocator("stats.resident");
 }
 

@@ -3,7 +3,8 @@
  * and how fast the rest grows. Exported as metrics:
  *
  *	relay_process_rss_bytes, _pss_, _anonymous_, _file_bytes	/proc/self/smaps_rollup
- *	relay_malloc_in_use_bytes, relay_malloc_arena_bytes	all arenas of the allocator
+ *	relay_malloc_in_use_bytes, relay_malloc_arena_bytes	all arenas of the allocator; blocks
+ *		that threads keep for their next allocations are not in use
  *	relay_accounted_bytes{what=}				registered by the stage
  *	relay_unaccounted_bytes					in use minus accounted
  *	relay_cache_fill_permille{what=}			registered by the stage

@@ -6,6 +6,7 @@
 #include <stdarg.h>
 
 #include "common/limits.h"
+#include "common/memory.h"
 #include "ingest/handshake.h"
 
 #define TURN_BYTES        KIB(256) /* read from one socket before others have their turn */
@@ -550,7 +551,7 @@ void connection_resume(struct connection *c)
 
 size_t connection_memory_bytes(const struct connection *c)
 {
-	return sizeof(*c) + c->out.cap + c->head.cap +
+	return (size_t)memory_block_bytes(c) + c->out.cap + c->head.cap +
 	       (c->stream ? stream_memory_bytes(c->stream) : 0) +
 	       (c->websocket ? websocket_memory_bytes(c->websocket) : 0);
 }

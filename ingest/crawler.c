@@ -349,9 +349,11 @@ static int64_t connection_memory(void *arg)
 static int64_t host_memory(void *arg)
 {
 	struct crawler *c = arg;
+	int64_t sum = memory_block_bytes(c->hosts) + memory_block_bytes(c->buckets);
 
-	return (int64_t)(c->host_count * sizeof(struct subscription) +
-			 (c->host_cap + c->bucket_count) * sizeof(struct subscription *));
+	for (size_t i = 0; i < c->host_count; i++)
+		sum += memory_block_bytes(c->hosts[i]);
+	return sum;
 }
 
 static void register_metrics(struct crawler *c, struct metrics *m, struct memory *memory)

@@ -11,6 +11,8 @@
 #include <sys/epoll.h>
 #include <unistd.h>
 
+#include "common/memory.h"
+
 /* A peer that is gone without a word is found by our pings; keepalive finds it too while its socket
  * is not being read. */
 #define KEEPALIVE_IDLE_SEC     60
@@ -303,5 +305,5 @@ const char *stream_error(const struct stream *s)
 
 size_t stream_memory_bytes(const struct stream *s)
 {
-	return sizeof(*s);
+	return (size_t)memory_block_bytes(s);
 }

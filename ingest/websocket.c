@@ -5,6 +5,8 @@
 #include <sys/random.h>
 #include <wslay/wslay.h>
 
+#include "common/memory.h"
+
 #define READ_BYTES       4096    /* what wslay reads at a time */
 #define SPARE_KEEP_BYTES KIB(64) /* of the pool's buffer; nearly all frames are below */
 #define ANSWERS_MAX      16      /* pongs that wait to be sent; an honest host has one */
@@ -328,5 +330,7 @@ bool websocket_is_amid(const struct websocket *w)
 
 size_t websocket_memory_bytes(const struct websocket *w)
 {
-	return sizeof(*w) + WEBSOCKET_BYTES + w->message.cap + w->held.cap;
+	/* A context is two blocks of one size, each with a buffer of READ_BYTES in it. */
+	return (size_t)(memory_block_bytes(w) + 2 * memory_block_bytes(w->wslay)) + w->message.cap +
+	       w->held.cap;
 }

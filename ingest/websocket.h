@@ -18,8 +18,6 @@
 #include "common/bytes.h"
 #include "common/limits.h"
 
-#define WEBSOCKET_BYTES 9216 /* of one context, measured; without messages */
-
 enum websocket_state {
 	WEBSOCKET_OPEN,
 	WEBSOCKET_TRANSPORT, /* read or write failed, or the end of the stream */

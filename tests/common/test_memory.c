@@ -30,6 +30,8 @@ static int64_t sample(struct metrics *m, const char *name)
 	return value;
 }
 
+#define IN_USE "\nrelay_malloc_in_use_bytes{stage=\"x\"} "
+
 static int64_t size_of(void *arg)
 {
 	return *(int64_t *)arg;
@@ -43,7 +45,7 @@ TEST(process_and_allocator)
 	int64_t pss = sample(m, "\nrelay_process_pss_bytes{stage=\"x\"} ");
 	int64_t anonymous = sample(m, "\nrelay_process_anonymous_bytes{stage=\"x\"} ");
 	int64_t file = sample(m, "\nrelay_process_file_bytes{stage=\"x\"} ");
-	int64_t in_use = sample(m, "\nrelay_malloc_in_use_bytes{stage=\"x\"} ");
+	int64_t in_use = sample(m, IN_USE);
 	int64_t arena = sample(m, "\nrelay_malloc_arena_bytes{stage=\"x\"} ");
 
 	CHECK(rss > 1 << 20);
@@ -80,7 +82,7 @@ TEST(growth_is_seen)
 	struct metrics *m = metrics_new("x", -1);
 	struct memory *a = memory_new(m);
 	int64_t rss = sample(m, "\nrelay_process_rss_bytes{stage=\"x\"} ");
-	int64_t in_use = sample(m, "\nrelay_malloc_in_use_bytes{stage=\"x\"} ");
+	int64_t in_use = sample(m, IN_USE);
 	size_t size = MIB(32);
 	volatile uint8_t *block = xmalloc(size);
 
@@ -88,11 +90,36 @@ TEST(growth_is_seen)
 		block[i] = 1;
 	CHECK(sample(m, "\nrelay_process_rss_bytes{stage=\"x\"} ") >= rss + (24 << 20));
 #ifndef __SANITIZE_ADDRESS__
-	CHECK(sample(m, "\nrelay_malloc_in_use_bytes{stage=\"x\"} ") >= in_use + (32 << 20));
+	CHECK(sample(m, IN_USE) >= in_use + (32 << 20));
 #else
 	(void)in_use;
 #endif
 	free((void *)block);
+	memory_free(a);
+	metrics_free(m);
+}
+
+/* Freed blocks that a thread keeps for its next allocations are not in use. */
+TEST(what_a_thread_keeps_is_not_in_use)
+{
+	struct metrics *m = metrics_new("x", -1);
+	struct memory *a = memory_new(m);
+	int64_t before = sample(m, IN_USE), now;
+	void *volatile blocks[8];
+
+	for (size_t size = 32; size <= KIB(32); size *= 2) {
+		for (size_t i = 0; i < ARRAY_SIZE(blocks); i++)
+			blocks[i] = xmalloc(size);
+		for (size_t i = 0; i < ARRAY_SIZE(blocks); i++)
+			free(blocks[i]);
+	}
+	now = sample(m, IN_USE);
+#ifdef HAVE_JEMALLOC
+	CHECK(now < before + (int64_t)KIB(8));
+#else
+	(void)before;
+	(void)now;
+#endif
 	memory_free(a);
 	metrics_free(m);
 }
