@@ -14,6 +14,7 @@
 #include "store/file.h"
 #include "store/log_folder.h"
 #include "store/log_index.h"
+#include "store/log_run.h"
 
 /* The most that one group writes, and so the most that can lie beyond the marker. */
 #define GROUP_MAX  (EVENT_LOG_GROUP_BYTES + LOG_MESSAGE_MAX)
@@ -170,118 +171,18 @@ static int open_newest(struct event_log *l)
 	return 0;
 }
 
-/* False if there is none, or none that is right. */
-static bool read_last_record(int index_fd, const struct log_folder_entry *e,
-			     struct log_index_record *ret)
-{
-	uint8_t bytes[LOG_INDEX_RECORD_SIZE];
-
-	return e->events > 0 &&
-	       file_read_at(index_fd, bytes, sizeof(bytes),
-			    (e->events - 1) * LOG_INDEX_RECORD_SIZE) == 0 &&
-	       log_index_record_decode(span_of(bytes, sizeof(bytes)), ret) == 0;
-}
-
-/* Whether the index says that the messages end where they do. */
-static bool is_whole(int index_fd, const struct log_folder_entry *e)
-{
-	struct log_index_record last;
-
-	return read_last_record(index_fd, e, &last) && last.offset + last.length == e->bytes;
-}
-
-/* An index that a power cut made short, or that has records of another size, is made anew from its
- * messages; they were logged when the file was written last, or before. -EBADMSG: there are not as
- * many messages. */
-static int make_index(struct log_folder *f, size_t place)
-{
-	struct log_folder_entry *e = &f->entries[place];
-	const struct marker m = {e->first_seq, e->bytes, e[1].first_seq};
-	int messages = log_folder_open_file(f, e->first_seq, LOG_FILE_MESSAGES, O_RDONLY);
-	int index = log_folder_open_file(f, e->first_seq, LOG_FILE_INDEX, O_RDWR | O_CREAT);
-	struct stat st;
-	uint64_t made;
-	int r = -EBADMSG;
-
-	if (messages < 0 || index < 0)
-		r = messages < 0 ? messages : index;
-	else if (fstat(messages, &st) < 0)
-		r = -errno;
-	else if (!is_whole(index, e))
-		r = log_index_recover(messages, index, &m,
-				      (uint64_t)st.st_mtim.tv_sec * USEC_PER_SEC, &made);
-	if (messages >= 0)
-		close(messages);
-	if (index >= 0)
-		close(index);
-	if (r < 0) {
-		/* What was made in vain would only look like one. */
-		if (!e->has_index && log_folder_unlink_file(f, e->first_seq, LOG_FILE_INDEX) < 0)
-			log_warning("a useless index stays file=%020" PRIu64, e->first_seq);
-		return r;
-	}
-	log_notice("an index made from its messages file=%020" PRIu64 " records_made=%" PRIu64,
-		   e->first_seq, made);
-	e->events = m.next_seq - m.file_first_seq;
-	e->has_index = true;
-	return 0;
-}
-
-/* Whether the index has all records, as far as its size and the last of them say. */
-static bool has_all_records(const struct log_folder *f, const struct log_folder_entry *e,
-			    struct log_index_record *ret_last)
-{
-	bool has_all;
-	int fd;
-
-	if (!e->has_index || e->first_seq + e->events != e[1].first_seq)
-		return false;
-	fd = log_folder_open_file(f, e->first_seq, LOG_FILE_INDEX, O_RDONLY);
-	has_all = fd >= 0 && read_last_record(fd, e, ret_last);
-	if (fd >= 0)
-		close(fd);
-	return has_all;
-}
-
-/* Whether every number up to the next file's first is there, or can be found in the messages. */
-static int reach_next(struct log_folder *f, size_t place, bool *ret)
-{
-	const struct log_folder_entry *e = &f->entries[place];
-	struct log_index_record last;
-	int r;
-
-	*ret = false;
-	if (!e->has_messages)
-		return 0;
-	if (has_all_records(f, e, &last)) {
-		*ret = last.offset + last.length == e->bytes;
-		return 0;
-	}
-	r = make_index(f, place);
-	*ret = r == 0;
-	return r == -ENOSPC || r == -EDQUOT || r == -EFBIG ? r : 0;
-}
-
 /* Leaves in the list the files from which every number up to the end is there. */
 static int find_run(struct event_log *l)
 {
 	struct log_folder *f = &l->folder;
-	size_t first = f->count - 1;
-	bool reaches = true;
+	size_t first;
+	int r = log_run_find(f, &first);
 
-	while (first > 0) {
-		int r = reach_next(f, first - 1, &reaches);
-
-		if (r < 0)
-			return r;
-		if (!reaches)
-			break;
-		first--;
-	}
+	if (r < 0)
+		return r;
 	/* Halves without messages are what an unlink that was cut short leaves. */
 	while (first > 0 && !f->entries[first - 1].has_messages) {
-		int r = log_folder_unlink(f, first - 1, 1);
-
+		r = log_folder_unlink(f, first - 1, 1);
 		if (r < 0)
 			return r;
 		first--;
@@ -524,7 +425,7 @@ static uint64_t newest_usec(const struct log_folder *f, const struct log_folder_
 
 	if (fd < 0)
 		return UINT64_MAX;
-	if (!read_last_record(fd, e, &record) && fstat(fd, &st) == 0)
+	if (!log_index_get_last(fd, e->events, &record) && fstat(fd, &st) == 0)
 		record.usec = (uint64_t)st.st_mtim.tv_sec * USEC_PER_SEC;
 	close(fd);
 	return record.usec;

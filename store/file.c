@@ -1,6 +1,8 @@
 #include "store/file.h"
 
 #include <errno.h>
+#include <fcntl.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -45,5 +47,20 @@ int file_size(int fd, uint64_t *ret_bytes)
 	if (fstat(fd, &st) < 0)
 		return -errno;
 	*ret_bytes = (uint64_t)st.st_size;
+	return 0;
+}
+
+int file_lock_folder(const char *path, int *ret_fd)
+{
+	int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC), r = 0;
+
+	if (fd < 0)
+		return -errno;
+	if (flock(fd, LOCK_EX | LOCK_NB) < 0) {
+		r = -errno;
+		close(fd);
+		return r;
+	}
+	*ret_fd = fd;
 	return 0;
 }

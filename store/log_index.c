@@ -187,3 +187,12 @@ int log_index_recover(int messages_fd, int index_fd, const struct marker *m, uin
 	*ret_made = count - good.records;
 	return 0;
 }
+
+bool log_index_get_last(int index_fd, uint64_t count, struct log_index_record *ret)
+{
+	uint8_t bytes[LOG_INDEX_RECORD_SIZE];
+
+	return count > 0 &&
+	       file_read_at(index_fd, bytes, sizeof(bytes), (count - 1) * sizeof(bytes)) == 0 &&
+	       log_index_record_decode(span_of(bytes, sizeof(bytes)), ret) == 0;
+}

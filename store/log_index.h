@@ -19,5 +19,8 @@
 int log_index_recover(int messages_fd, int index_fd, const struct marker *m, uint64_t now_usec,
 		      uint64_t *ret_made) MUST_CHECK;
 
+/* The last of so many records. False if there is none, or none that is right. */
+bool log_index_get_last(int index_fd, uint64_t count, struct log_index_record *ret);
+
 /* The kind of a frame by its header [event stream: Framing]; 0 if it is none that store writes. */
 uint8_t log_index_kind(struct span frame);

@@ -15,6 +15,7 @@
 #include "store/event_log.h"
 #include "store/file.h"
 #include "store/log_folder.h"
+#include "store/log_run.h"
 #include "store/state.h"
 
 #define CACHE_BYTES  MIB(32)
@@ -202,28 +203,45 @@ static int take_file(struct rebuild *r, const struct log_folder_entry *e, bool i
 	return error;
 }
 
-/* The first file from which every number is there. */
-static size_t find_first(const struct log_folder *f)
+/* Every file has to be in the run: events that the log does not say are not left out unnoticed. An
+ * index without messages is what an unlink that was cut short has left. */
+static int find_first(struct log_folder *f, size_t *ret)
 {
-	size_t first = f->count - 1;
+	size_t first;
+	int error = log_run_find(f, &first);
 
-	while (first > 0 && f->entries[first - 1].has_messages && f->entries[first - 1].has_index &&
-	       f->entries[first - 1].first_seq + f->entries[first - 1].events ==
-		       f->entries[first].first_seq)
-		first--;
-	return first;
+	if (error < 0) {
+		log_error("cannot make an index of the log: %s", strerror(-error));
+		return error;
+	}
+	for (size_t i = first; i-- > 0;) {
+		if (!f->entries[i].has_messages)
+			continue;
+		log_error("a hole in the log: not every event is there between file=%020" PRIu64
+			  " and file=%020" PRIu64,
+			  f->entries[i].first_seq, f->entries[i + 1].first_seq);
+		log_error("put the missing or damaged file back, or move those before "
+			  "file=%020" PRIu64 " out of the log and rebuild from there",
+			  f->entries[first].first_seq);
+		return -EUCLEAN;
+	}
+	*ret = first;
+	return 0;
 }
 
 static int take_log(struct rebuild *r, struct marker *ret)
 {
-	size_t first = find_first(&r->log);
 	uint64_t end = 0;
+	size_t first;
+	int error = find_first(&r->log, &first);
 
+	if (error < 0)
+		return error;
 	r->next_seq = r->log.entries[first].first_seq;
 	for (size_t i = first; i < r->log.count; i++) {
 		const struct log_folder_entry *e = &r->log.entries[i];
-		int error = take_file(r, e, i + 1 == r->log.count, &end);
 
+		error = take_file(r, e, i + 1 == r->log.count, &end);
 		if (error < 0)
 			return error;
 		if (i + 1 < r->log.count && r->log.entries[i + 1].first_seq != r->next_seq) {
@@ -279,9 +297,7 @@ static int remove_empty(const char *path, const char *other)
 	}
 	if (error != -ENOENT)
 		return error;
-	error = remove_leftover(other);
-	if (error == 0)
-		error = rename_state(path, other);
+	error = rename_state(path, other);
 	return error < 0 ? error : state_destroy(other);
 }
 
@@ -295,30 +311,21 @@ static int begin_state(const char *path, const char *half, struct state **ret)
 	return error < 0 ? error : state_open(half, CACHE_BYTES, ret);
 }
 
-/* It has its name when it is whole, and no log that was not synced: opening makes tables of them. A
- * store that was started meanwhile has left an empty one. */
-static int finish_state(const char *folder, const char *path, const char *half)
+/* It has its name when it is whole, and no log that was not synced: opening makes tables of them.
+ * lock: the folder that it is in. */
+static int finish_state(const char *path, const char *half, int lock)
 {
-	char empty[PATH_MAX];
 	struct state *s;
-	int fd, error = state_open(half, CACHE_BYTES, &s);
+	int error = state_open(half, CACHE_BYTES, &s);
 
 	if (error < 0)
 		return error;
 	state_close(s);
-	snprintf(empty, sizeof(empty), "%s/state.empty", folder);
-	error = remove_empty(path, empty);
-	if (error == 0)
-		error = rename_state(half, path);
-	if (error < 0)
-		return error;
-	fd = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	if (fd < 0 || fsync(fd) < 0) {
+	error = rename_state(half, path);
+	if (error == 0 && fsync(lock) < 0) {
 		error = -errno;
-		log_error("cannot sync the folder: %s path=%s", strerror(-error), folder);
+		log_error("cannot sync the folder: %s path=%s", strerror(-error), path);
 	}
-	if (fd >= 0)
-		close(fd);
 	return error;
 }
 
@@ -333,37 +340,54 @@ static int open_log(const char *path, struct log_folder *ret)
 	return error;
 }
 
-int rebuild(const char *folder, int in, int out)
+/* Nobody else has the folder. */
+static int make_state(struct rebuild *r, const char *folder, int lock)
 {
-	struct rebuild r = {.in = in, .out = out};
 	char path[PATH_MAX], half[PATH_MAX];
 	struct marker marker;
 	int error;
 
-	buf_init(&r.message, LOG_MESSAGE_MAX);
-	buf_init(&r.question, LIMIT_MESSAGE);
-	buf_init(&r.answer, LIMIT_MESSAGE);
 	snprintf(path, sizeof(path), "%s/log", folder);
-	error = open_log(path, &r.log);
+	error = open_log(path, &r->log);
 	snprintf(path, sizeof(path), "%s/state", folder);
 	snprintf(half, sizeof(half), "%s/state.half", folder);
 	if (error == 0)
-		error = begin_state(path, half, &r.state);
+		error = begin_state(path, half, &r->state);
 	if (error == 0)
-		error = take_log(&r, &marker);
+		error = take_log(r, &marker);
 	if (error == 0)
-		error = state_write(r.state, &marker);
-	state_close(r.state);
+		error = state_write(r->state, &marker);
+	state_close(r->state);
 	if (error == 0)
-		error = finish_state(folder, path, half);
+		error = finish_state(path, half, lock);
 	if (error == 0)
 		log_notice("the state is made anew next_seq=%" PRIu64
 			   " events_of_unknown_hosts=%" PRIu64,
-			   marker.next_seq, r.unknown_hosts);
+			   marker.next_seq, r->unknown_hosts);
+	return error;
+}
+
+int rebuild(const char *folder, int in, int out)
+{
+	struct rebuild r = {.log = {.fd = -1}, .in = in, .out = out};
+	int lock, error = file_lock_folder(folder, &lock);
+
+	if (error < 0) {
+		log_error("%s: %s folder=%s",
+			  error == -EAGAIN ? "store, or another rebuild, is at work"
+					   : "cannot lock the data",
+			  strerror(-error), folder);
+		return error;
+	}
+	buf_init(&r.message, LOG_MESSAGE_MAX);
+	buf_init(&r.question, LIMIT_MESSAGE);
+	buf_init(&r.answer, LIMIT_MESSAGE);
+	error = make_state(&r, folder, lock);
 	log_folder_release(&r.log);
 	buf_release(&r.message);
 	buf_release(&r.question);
 	buf_release(&r.answer);
+	close(lock);
 	return error;
 }
 

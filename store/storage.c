@@ -4,13 +4,15 @@
 #include <errno.h>
 #include <inttypes.h>
 #include <limits.h>
-#include <sys/stat.h>
+#include <unistd.h>
 
 #include "common/log.h"
 #include "common/loop.h"
+#include "store/file.h"
 #include "store/state.h"
 
 struct storage {
+	int lock; /* of the folder; -1: not ours */
 	struct state *state;
 	struct event_log *log;
 	uint64_t accounts;
@@ -52,6 +54,18 @@ static int open_state(struct storage *s, const char *folder, const struct storag
 	return state_open(path, o->cache_bytes, &s->state);
 }
 
+static int lock_folder(struct storage *s, const char *folder)
+{
+	int r = file_lock_folder(folder, &s->lock);
+
+	if (r < 0)
+		log_error("%s: %s folder=%s",
+			  r == -EAGAIN ? "another store, or standpipe rebuild, is at work"
+				       : "cannot lock the data",
+			  strerror(-r), folder);
+	return r;
+}
+
 /* What is too old or too much of the log may be what has filled the disk. */
 static bool make_room(const char *folder, const struct storage_options *o)
 {
@@ -75,8 +89,12 @@ int storage_find_room(const struct storage *s)
 int storage_open(const char *folder, const struct storage_options *o, struct storage **ret)
 {
 	struct storage *s = xcalloc(1, sizeof(*s));
-	int r = open_state(s, folder, o);
+	int r;
 
+	s->lock = -1;
+	r = lock_folder(s, folder);
+	if (r == 0)
+		r = open_state(s, folder, o);
 	if (storage_may_pass(r) && make_room(folder, o))
 		r = open_state(s, folder, o);
 	if (r == 0)
@@ -97,6 +115,8 @@ void storage_close(struct storage *s)
 		return;
 	event_log_close(s->log);
 	state_close(s->state);
+	if (s->lock >= 0)
+		close(s->lock);
 	free(s);
 }
 

@@ -39,7 +39,8 @@ struct storage_group {
 	uint64_t usec; /* that it took */
 };
 
-/* folder: of both. -EUCLEAN, -EEXIST: see event_log.h. -EAGAIN: another process has it. */
+/* folder: of both. -EUCLEAN, -EEXIST: see event_log.h. -EAGAIN: another process has it,
+ * a rebuild maybe. */
 int storage_open(const char *folder, const struct storage_options *o,
 		 struct storage **ret) MUST_CHECK;
 /* Whether a failure is that of a disk without room. */
