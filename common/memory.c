@@ -25,6 +25,7 @@ struct account {
 	int64_t (*bytes)(void *arg);
 	void *arg;
 	int64_t reading;
+	bool is_library;
 	struct account *next;
 };
 
@@ -35,11 +36,12 @@ struct fill {
 	struct fill *next;
 };
 
-enum { UNACCOUNTED, FRAGMENTATION, SERIES };
+enum { UNACCOUNTED, LIBRARIES, FRAGMENTATION, SERIES };
 enum { WINDOW_SHORT, WINDOW_LONG, WINDOWS };
 
 static const char *const series_names[SERIES] = {
 	[UNACCOUNTED] = "unaccounted",
+	[LIBRARIES] = "libraries",
 	[FRAGMENTATION] = "fragmentation",
 };
 
@@ -62,7 +64,7 @@ struct memory {
 	struct fill *fills;
 	int64_t rss, pss, anonymous, file; /* of the process */
 	int64_t in_use, arena;             /* of the allocator */
-	int64_t unaccounted;
+	int64_t unaccounted, libraries;
 	struct loop *loop; /* with memory_watch */
 	struct loop_timer timer;
 	uint64_t samples;
@@ -204,9 +206,11 @@ static void read_heap(struct memory *a)
 {
 	read_allocator(a);
 	a->unaccounted = a->in_use;
+	a->libraries = 0;
 	for (struct account *one = a->accounts; one; one = one->next) {
 		one->reading = one->bytes(one->arg);
 		a->unaccounted -= one->reading;
+		a->libraries += one->is_library ? one->reading : 0;
 	}
 }
 
@@ -299,6 +303,7 @@ void memory_sample(struct memory *a, uint64_t now_usec)
 		return;
 	}
 	slope_add(&a->series[UNACCOUNTED], now_usec, a->unaccounted);
+	slope_add(&a->series[LIBRARIES], now_usec, a->libraries);
 	slope_add(&a->series[FRAGMENTATION], now_usec, a->arena - a->in_use);
 	for (size_t i = 0; i < SERIES; i++)
 		for (size_t w = 0; w < WINDOWS; w++)
@@ -330,8 +335,8 @@ static void add_slopes(struct memory *a)
 			snprintf(labels, sizeof(labels), "of=\"%s\",window=\"%s\"", series_names[i],
 				 windows[w].name);
 			metrics_gauge_call(a->metrics, "relay_memory_slope_bytes_per_hour",
-					   "How fast memory grows that no account explains.",
-					   labels, get_reading, &a->slopes[i][w]);
+					   "How fast memory grows, by whose it is.", labels,
+					   get_reading, &a->slopes[i][w]);
 		}
 	forget_slopes(a);
 }
@@ -362,7 +367,7 @@ struct memory *memory_new(struct metrics *m)
 	loop_timer_init(&a->timer, on_timer, a);
 	a->wait_sec = (int64_t)((FILL_SAMPLES + SLOPE_MIN) * MEMORY_SAMPLE_USEC / USEC_PER_SEC);
 	memory_register(a, "memory_accounts", own_bytes, a);
-	memory_register(a, "openssl", openssl_memory_bytes, NULL);
+	memory_register_library(a, "openssl", openssl_memory_bytes, NULL);
 	return a;
 }
 
@@ -394,7 +399,8 @@ static void put_what(struct buf *label, const char *what)
 	buf_put_u8(label, '\0');
 }
 
-void memory_register(struct memory *a, const char *what, int64_t (*bytes)(void *arg), void *arg)
+static struct account *add_account(struct memory *a, const char *what, int64_t (*bytes)(void *arg),
+				   void *arg)
 {
 	struct account *one = xcalloc(1, sizeof(*one));
 	struct buf label;
@@ -408,6 +414,18 @@ void memory_register(struct memory *a, const char *what, int64_t (*bytes)(void *
 			   "Memory that the stage knows that it holds.", (const char *)label.ptr,
 			   get_reading, &one->reading);
 	buf_release(&label);
+	return one;
+}
+
+void memory_register(struct memory *a, const char *what, int64_t (*bytes)(void *arg), void *arg)
+{
+	(void)add_account(a, what, bytes, arg);
+}
+
+void memory_register_library(struct memory *a, const char *what, int64_t (*bytes)(void *arg),
+			     void *arg)
+{
+	add_account(a, what, bytes, arg)->is_library = true;
 }
 
 static int64_t ask_fill(void *arg)

@@ -8,8 +8,9 @@
  *	relay_accounted_bytes{what=}				registered by the stage
  *	relay_unaccounted_bytes					in use minus accounted
  *	relay_cache_fill_permille{what=}			registered by the stage
- *	relay_memory_slope_bytes_per_hour{of=,window=}		of "unaccounted", which is a leak,
- *		and of "fragmentation": what the allocator holds beyond what is in use
+ *	relay_memory_slope_bytes_per_hour{of=,window=}		of "unaccounted", which is a leak;
+ *		of "libraries", what libraries hold that have no limit of their own, which is one
+ *		too; and of "fragmentation": what the allocator holds beyond what is in use
  *	relay_memory_slope_wait_seconds				until there is a slope; 0: there is
  *
  * Slopes say something only once the caches are full: before, everything grows. A cache is full at
@@ -17,8 +18,9 @@
  * whatever comes may well fit). Until all are, slopes are absent and the wait says how long it
  * takes at the present pace; should one begin to fill again, the slopes begin anew.
  *
- * OpenSSL's share is an account of every stage; memory_init_libraries has to come before its first
- * use.
+ * OpenSSL's share is an account of every stage, and one of the libraries; memory_init_libraries has
+ * to come before its first use. LevelDB is not one of them: its caches, memtables and open tables
+ * are bounded by what the configuration says, and rise and fall within.
  */
 #pragma once
 
@@ -36,6 +38,9 @@ void memory_free(struct memory *a);
 /* what: "window", "did_cache", ... bytes is asked whenever metrics are rendered, and for the
  * slopes. */
 void memory_register(struct memory *a, const char *what, int64_t (*bytes)(void *arg), void *arg);
+/* The same of what a library holds: an account, and part of the slope of "libraries". */
+void memory_register_library(struct memory *a, const char *what, int64_t (*bytes)(void *arg),
+			     void *arg);
 /* How full a cache is, 0 to 1000. */
 void memory_register_fill(struct memory *a, const char *what, int64_t (*permille)(void *arg),
 			  void *arg);

@@ -97,19 +97,19 @@ static void print_row(const struct answer *a, const struct past *past)
 	double in_use = figure_sum(a, "relay_malloc_in_use_bytes");
 	double unaccounted = figure_sum(a, "relay_unaccounted_bytes");
 	double starts = figure_sum(a, "relay_process_starts");
-	char text[9][FIGURE_SIZE];
+	char text[10][FIGURE_SIZE];
 
 	if (!a->answered) {
 		printf("%-11s does not answer\n", a->member->name);
 		return;
 	}
-	printf("%-11s %7.0f %7s %7s %7s %7s %7s %9s %9s %8s %7s %6.0f\n", a->member->name,
+	printf("%-11s %7.0f %7s %7s %7s %7s %7s %8s %8s %8s %8s %7s %6.0f\n", a->member->name,
 	       figure_sum(a, "relay_process_pid"), figure_time(figure_uptime(a), text[0]),
 	       figure_bytes(figure_sum(a, "relay_process_rss_bytes"), text[1]),
 	       figure_bytes(in_use, text[2]), figure_bytes(in_use - unaccounted, text[3]),
 	       figure_bytes(unaccounted, text[4]), slope_of(a, "unaccounted", text[5]),
-	       slope_of(a, "fragmentation", text[6]), rate_of(a, past, text[7]),
-	       queue_of(a, text[8]), starts > 1 ? starts - 1 : 0);
+	       slope_of(a, "libraries", text[6]), slope_of(a, "fragmentation", text[7]),
+	       rate_of(a, past, text[8]), queue_of(a, text[9]), starts > 1 ? starts - 1 : 0);
 }
 
 /* 0 if all answered. */
@@ -117,9 +117,9 @@ static int print_table(struct ask *ask, struct past *pasts)
 {
 	int result = 0;
 
-	printf("%-11s %7s %7s %7s %7s %7s %7s %9s %9s %8s %7s %6s\n", "PROCESS", "PID", "UPTIME",
-	       "RSS", "HEAP", "ACCNTED", "UNACCTD", "LEAK/h", "FRAG/h", "EVENTS/s", "QUEUE",
-	       "RESTRT");
+	printf("%-11s %7s %7s %7s %7s %7s %7s %8s %8s %8s %8s %7s %6s\n", "PROCESS", "PID",
+	       "UPTIME", "RSS", "HEAP", "ACCNTED", "UNACCTD", "LEAK/h", "LIBS/h", "FRAG/h",
+	       "EVENTS/s", "QUEUE", "RESTRT");
 	for (size_t i = 0; i < ask_count(ask); i++) {
 		const struct answer *a = ask_answer(ask, i);
 
@@ -159,8 +159,9 @@ int top_run(const struct group *g, const struct config *config, bool once)
 		result = print_table(ask, pasts);
 		if (once)
 			break;
-		printf("\nLEAK/h: slope of what no account explains, FRAG/h: of what the allocator "
-		       "holds unused; MiB an hour, of ten minutes.\n");
+		printf("\nLEAK/h: slope of what no account explains, LIBS/h: of what OpenSSL and "
+		       "curl hold, FRAG/h: of what the allocator holds unused; MiB an hour, of ten "
+		       "minutes.\n");
 	}
 	ask_close(ask);
 out:

@@ -729,7 +729,7 @@ int http_new(const struct config *config, const struct host_policy *policy, stru
 	h->client = client_new(h);
 	add_metrics(h, metrics);
 	memory_register(memory, "http", transfer_bytes, h);
-	memory_register(memory, "curl", curl_memory_bytes, NULL);
+	memory_register_library(memory, "curl", curl_memory_bytes, NULL);
 	*ret = h;
 	return 0;
 }

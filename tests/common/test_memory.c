@@ -220,6 +220,30 @@ TEST(a_leak_shows_as_a_slope_within_minutes)
 	stand_close(&s);
 }
 
+#define LIBRARIES_SLOPE                                                                            \
+	"\nrelay_memory_slope_bytes_per_hour{stage=\"x\",of=\"libraries\",window=\"10m\"} "
+
+/* What a library leaks is accounted for, and has a slope for itself. */
+TEST(growth_of_a_library_shows_as_its_slope)
+{
+	int64_t library = 0, slope;
+	struct stand s;
+
+	stand_open(&s);
+	memory_register_library(s.memory, "library", size_of, &library);
+	for (unsigned i = 0; i < 24; i++) {
+		library += (int64_t)MIB(1);
+		pass(&s, 1, MIB(1), 0);
+	}
+	CHECK_INT(sample(s.metrics, "\nrelay_accounted_bytes{stage=\"x\",what=\"library\"} "),
+		  24 << 20);
+	slope = sample(s.metrics, LIBRARIES_SLOPE);
+	CHECK(slope >= (720 << 20) - 1 && slope <= (720 << 20) + 1);
+	slope = sample(s.metrics, SHORT_SLOPE);
+	CHECK(slope > -(20 << 20) && slope < 20 << 20);
+	stand_close(&s);
+}
+
 TEST(slopes_begin_when_the_caches_are_full)
 {
 	struct stand s;

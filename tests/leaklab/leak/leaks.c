@@ -10,6 +10,7 @@
  *
  *	document:512		a block is kept of every document
  *	connection:8192		a block is kept of every connection
+ *	library:8192		the same, of memory of OpenSSL's, as if it leaked itself
  *	fragments:512		so much is allocated for every document, in blocks of a size that
  *				grows with time, and freed a while later, but for one block in 16
  *
@@ -17,6 +18,7 @@
  * between it is of no use for blocks of another size.
  */
 #include <assert.h>
+#include <openssl/crypto.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -44,7 +46,7 @@ static const size_t sizes[] = {48,  80,  96,  112, 160, 192,  224, 320,
 #define REMNANT     16
 
 static struct {
-	unsigned long document_bytes, connection_bytes, fragment_bytes;
+	unsigned long document_bytes, connection_bytes, library_bytes, fragment_bytes;
 	struct block *kept;
 	struct {
 		struct block *block;
@@ -62,6 +64,7 @@ __attribute__((constructor)) static void read_environment(void)
 
 	if (text && sscanf(text, "document:%lu", &leak.document_bytes) != 1 &&
 	    sscanf(text, "connection:%lu", &leak.connection_bytes) != 1 &&
+	    sscanf(text, "library:%lu", &leak.library_bytes) != 1 &&
 	    sscanf(text, "fragments:%lu", &leak.fragment_bytes) != 1) {
 		fprintf(stderr, "LEAKLAB is of no kind: %s\n", text);
 		exit(78);
@@ -85,6 +88,14 @@ __attribute__((noinline)) static void leak_of_each_document(void)
 __attribute__((noinline)) static void leak_of_each_connection(void)
 {
 	(void)keep(xmalloc(leak.connection_bytes), leak.connection_bytes);
+}
+
+__attribute__((noinline)) static void leak_of_the_library(void)
+{
+	struct block *b = OPENSSL_malloc(leak.library_bytes);
+
+	assert(b);
+	(void)keep(b, leak.library_bytes);
 }
 
 static void free_oldest(void)
@@ -136,5 +147,7 @@ void __wrap_trust_apply(struct trust *t, void *ssl_ctx)
 {
 	if (leak.connection_bytes > 0)
 		leak_of_each_connection();
+	if (leak.library_bytes > 0)
+		leak_of_the_library();
 	__real_trust_apply(t, ssl_ctx);
 }
