@@ -8,6 +8,7 @@
 #include "tests/simnet/traffic.h"
 #include "tests/test.h"
 
+#define ARREARS_USEC  (10 * USEC_PER_SEC)
 #define ACCOUNTS      400
 #define FIRST_SEQ     1000
 #define JOIN_USEC     (3 * USEC_PER_SEC) /* after the first events, and when it is asked again */
@@ -187,6 +188,8 @@ void scene_open(struct scene *s, const struct scene_settings *settings)
 	ask_for_hosts(s);
 	s->player = player_new(s->loop, &s->corpus, s->world, s->network, s->judge,
 			       s->settings.per_sec);
+	if (s->settings.makes_up_waits)
+		player_make_up(s->player, ARREARS_USEC);
 }
 
 void scene_close(struct scene *s)

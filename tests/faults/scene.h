@@ -34,6 +34,7 @@ struct scene_settings {
 	uint32_t accounts;     /* 0: 400 */
 	bool commits_only;     /* and each account's first before any account's second */
 	bool no_changes;       /* of identities, before which the player waits for all to come */
+	bool makes_up_waits;   /* the player does, so that the rate is kept in the mean */
 	bool forgets;          /* identities: they are asked for again after seconds */
 	unsigned window_bytes; /* of a lane, and a tenth of it of a host; 0: SCENE_WINDOW_BYTES */
 	unsigned lookups_per_sec; /* of resolve at the directory; 0: as it is by default */

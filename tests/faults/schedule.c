@@ -134,15 +134,43 @@ static void draw_step(struct fault_step *s, uint64_t *state, enum fault_type t, 
 	}
 }
 
+/* These heal everything else. */
+static bool brings_the_directory_back(enum fault_type t)
+{
+	return t == FAULT_DIRECTORY_DOWN || t == FAULT_CRASH || t == FAULT_RESTART ||
+	       t == FAULT_POWER_CUT;
+}
+
+static void make(struct schedule *s, uint64_t *state, uint64_t at, bool is_dark, unsigned members)
+{
+	while (s->count < FAULTS_MAX && at < s->usec) {
+		enum fault_type t = draw_type(state);
+
+		if (!is_dark || !brings_the_directory_back(t))
+			draw_step(&s->steps[s->count++], state, t, at, s->usec, members);
+		at += draw(state, 2 * USEC_PER_SEC);
+	}
+}
+
 void schedule_make(struct schedule *s, uint64_t seed, uint64_t usec, unsigned members)
 {
-	uint64_t state = seed, at = USEC_PER_SEC / 2;
+	uint64_t state = seed;
 
 	*s = (struct schedule){.seed = seed, .usec = usec};
-	while (s->count < FAULTS_MAX && at < usec) {
-		draw_step(&s->steps[s->count++], &state, draw_type(&state), at, usec, members);
-		at += draw(&state, 2 * USEC_PER_SEC);
-	}
+	make(s, &state, USEC_PER_SEC / 2, false, members);
+}
+
+void schedule_make_dark(struct schedule *s, uint64_t seed, uint64_t usec, unsigned members)
+{
+	uint64_t state = seed;
+
+	*s = (struct schedule){.seed = seed, .usec = usec, .count = 1};
+	s->steps[0] = (struct fault_step){
+		.type = FAULT_DIRECTORY_DOWN,
+		.at_usec = DARK_MARGIN_USEC,
+		.for_usec = usec - 2 * DARK_MARGIN_USEC,
+	};
+	make(s, &state, DARK_MARGIN_USEC, true, members);
 }
 
 void schedule_make_all(struct schedule *s, uint64_t seed, uint64_t usec, unsigned members)

@@ -28,10 +28,12 @@ enum fault_type {
 	FAULT_TYPES,
 };
 
+#define DARK_MARGIN_USEC (10 * USEC_PER_SEC)
+
 /* "kill", ... */
 const char *fault_type_name(enum fault_type t);
 
-#define FAULTS_MAX 64
+#define FAULTS_MAX 256
 
 struct fault_step {
 	enum fault_type type;
@@ -55,6 +57,8 @@ struct schedule {
 
 /* members: processes of the group. A fault every second, in the mean. */
 void schedule_make(struct schedule *s, uint64_t seed, uint64_t usec, unsigned members);
+/* The same, from DARK_MARGIN_USEC on, with the directory down until that much before the end. */
+void schedule_make_dark(struct schedule *s, uint64_t seed, uint64_t usec, unsigned members);
 /* One fault of every kind, one after another, each until it took effect. */
 void schedule_make_all(struct schedule *s, uint64_t seed, uint64_t usec, unsigned members);
 /* That one fault, after a third of the time, until it took effect; of a disk it is store's. A

@@ -9,10 +9,14 @@
 #include "tests/faults/ordeal.h"
 #include "tests/test.h"
 
-#define SHORT_USEC   (10 * USEC_PER_SEC)
-#define LONG_USEC    (20 * USEC_PER_SEC)
-#define PER_SEC      2000
-#define SILENCE_USEC (30 * USEC_PER_SEC)
+#define SHORT_USEC        (10 * USEC_PER_SEC)
+#define LONG_USEC         (20 * USEC_PER_SEC)
+#define DARK_USEC         (150 * USEC_PER_SEC)
+#define DARK_EVERY        60 /* random schedules: one of them is that long and dark */
+#define DARK_ACCOUNTS     4000
+#define DARK_WINDOW_BYTES MIB(128)
+#define PER_SEC           2300 /* 2,000 in the mean: before identities change all has to have come */
+#define SILENCE_USEC      (30 * USEC_PER_SEC)
 
 static uint64_t seconds_wanted(void)
 {
@@ -39,6 +43,7 @@ static struct scene_settings settings_for(uint64_t usec)
 		.lanes = 2,
 		.replicas = 1,
 		.forgets = true,
+		.makes_up_waits = true,
 	};
 }
 
@@ -119,12 +124,29 @@ static void go_on(struct long_run *l, const struct schedule *s, const char *what
 
 	l->schedules++;
 	l->failed += !ordeal_run(&l->settings, s, what, &r);
-	CHECK(r.usec >= LONG_USEC);
+	CHECK(r.usec >= s->usec);
 	if (s->insists) {
 		check_effects(&r);
 		check_silence(&r, s->steps[0].for_usec);
 	}
 	ordeal_add(&l->sum, &r);
+}
+
+/* More and more accounts wait for news of their identities, and the others go on: there are many,
+ * and windows that have room for what waits. */
+static void go_on_in_the_dark(struct long_run *l, uint64_t seed, unsigned members)
+{
+	struct scene_settings usual = l->settings;
+	struct schedule s;
+
+	l->settings.events = PER_SEC * (DARK_USEC / USEC_PER_SEC);
+	l->settings.accounts = DARK_ACCOUNTS;
+	l->settings.window_bytes = DARK_WINDOW_BYTES;
+	l->settings.no_changes = true;
+	l->settings.forgets = false;
+	schedule_make_dark(&s, seed, DARK_USEC, members);
+	go_on(l, &s, "random, without a directory");
+	l->settings = usual;
 }
 
 static void the_long_run(void)
@@ -139,7 +161,11 @@ static void the_long_run(void)
 		schedule_make_single(&s, t, seed, LONG_USEC, members);
 		go_on(&l, &s, fault_type_name(t));
 	}
-	while (now_usec() < until) {
+	for (unsigned i = 1; now_usec() < until; i++) {
+		if (i % DARK_EVERY == 0) {
+			go_on_in_the_dark(&l, ++seed, members);
+			continue;
+		}
 		schedule_make(&s, ++seed, LONG_USEC, members);
 		go_on(&l, &s, "random");
 	}

@@ -432,7 +432,9 @@ static const char *judge_end(struct group_test *g, const char *line, struct memb
 	} else if (sscanf(line, "standpipe | %23s (pid %d) ended with status %u", name, &pid,
 			  &number) == 3) {
 		*ret = find_member(g, name);
-		if (*ret && number != 0 && !(number == STAGE_EXIT_AGAIN && g->may_fail))
+		/* EXIT_FAILURE: it was asked twice to end. */
+		if (*ret && number != 0 &&
+		    !((number == STAGE_EXIT_AGAIN || number == EXIT_FAILURE) && g->may_fail))
 			return "ended with a status that the test does not expect";
 	}
 	return NULL;

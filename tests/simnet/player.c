@@ -4,7 +4,7 @@
 #include <stdlib.h>
 
 #define TICK_USEC    USEC_PER_MSEC
-#define ARREARS_USEC USEC_PER_SEC /* more than that is not made up for */
+#define ARREARS_USEC USEC_PER_SEC /* more time without sending is not made up for */
 #define BURST_MAX    256          /* events, before everything else on the loop has its turn */
 
 struct player {
@@ -16,6 +16,8 @@ struct player {
 	struct loop_timer timer;
 	uint64_t per_sec;
 	uint64_t since_usec; /* the time up to which events are sent, at a rate */
+	uint64_t arrears_usec;
+	bool makes_up_waits;
 	uint64_t sent;
 	uint64_t end; /* of sent; then it stops */
 	void (*on_send)(void *arg, const struct corpus_record *r);
@@ -37,6 +39,7 @@ struct player *player_new(struct loop *l, struct corpus *c, struct world *w, str
 	p->network = n;
 	p->judge = j;
 	p->per_sec = per_sec;
+	p->arrears_usec = ARREARS_USEC;
 	loop_timer_init(&p->timer, play, p);
 	return p;
 }
@@ -84,6 +87,12 @@ void player_set_rate(struct player *p, uint64_t per_sec)
 {
 	p->per_sec = per_sec;
 	p->since_usec = loop_now_usec(p->loop);
+}
+
+void player_make_up(struct player *p, uint64_t usec)
+{
+	p->makes_up_waits = true;
+	p->arrears_usec = usec;
 }
 
 bool player_is_done(const struct player *p)
@@ -140,8 +149,8 @@ static uint64_t count_due(struct player *p)
 
 	if (p->per_sec == 0)
 		return BURST_MAX;
-	if (now - p->since_usec > ARREARS_USEC)
-		p->since_usec = now - ARREARS_USEC;
+	if (now - p->since_usec > p->arrears_usec)
+		p->since_usec = now - p->arrears_usec;
 	return (now - p->since_usec) * p->per_sec / USEC_PER_SEC;
 }
 
@@ -174,8 +183,7 @@ static void play(void *arg)
 	count_sent(p, sent);
 	if (p->done || p->sent == p->end)
 		return;
-	/* A wait at a barrier is not made up for. */
-	if (p->at_barrier)
+	if (p->at_barrier && !p->makes_up_waits)
 		p->since_usec = loop_now_usec(p->loop);
 	loop_timer_set(p->loop, &p->timer, sent == BURST_MAX ? 0 : TICK_USEC);
 }

@@ -27,6 +27,8 @@ void player_stop(struct player *p);
 void player_on_send(struct player *p, void (*f)(void *arg, const struct corpus_record *r),
 		    void *arg);
 void player_set_rate(struct player *p, uint64_t per_sec);
+/* Waits at barriers are made up for too, as fast as it goes, and so much of any wait. */
+void player_make_up(struct player *p, uint64_t usec);
 /* All of the corpus is with the hosts. */
 bool player_is_done(const struct player *p);
 uint64_t player_sent(const struct player *p);
