@@ -233,7 +233,7 @@ install: all ## install below $(DESTDIR)$(PREFIX): programs, man pages, units, e
 	$(Q)install -m 755 $(STAGES:%=$(B)/standpipe-%) $(DESTDIR)$(LIBEXECDIR)
 	$(Q)install -m 644 ctl/standpipe.1 $(DESTDIR)$(PREFIX)/share/man/man1
 	$(Q)install -m 644 $(foreach s,$(STAGES),$(s)/standpipe-$(s).8) $(DESTDIR)$(PREFIX)/share/man/man8
-	$(Q)for u in systemd/*.service systemd/*.target; do sed 's,/usr/local/,$(PREFIX)/,g; s,/etc/standpipe,$(SYSCONFDIR)/standpipe,g' \
+	$(Q)for u in systemd/*.service systemd/*.socket systemd/*.target; do sed 's,/usr/local/,$(PREFIX)/,g; s,/etc/standpipe,$(SYSCONFDIR)/standpipe,g' \
 		$$u >$(DESTDIR)$(UNITDIR)/$${u##*/}; done
 	$(Q)install -m 644 systemd/standpipe.sysusers $(DESTDIR)/usr/lib/sysusers.d/standpipe.conf
 	$(Q)install -m 644 systemd/standpipe.tmpfiles $(DESTDIR)/usr/lib/tmpfiles.d/standpipe.conf

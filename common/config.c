@@ -164,13 +164,18 @@ static const struct key {
 {"fanout", "address", CONFIG_TEXT, "[::]", "1", "64", check_address,
 	"Address of the public port: IPv4, or IPv6 in brackets; [::] is both."},
 {"fanout", "port", CONFIG_NUMBER, "2470", "1", "65535", NULL,
-	"The public port."},
+	"The public port. A socket that systemd passes comes before it."},
+{"fanout", "own_ports", CONFIG_FLAG, "false", "", "", NULL,
+	"Instance N listens at fanout.port + N, for a load balancer, instead of all at one port."},
 {"fanout", "max_consumers", CONFIG_NUMBER, "10000", "1", "1000000", NULL,
 	"Consumers of one fanout process at most."},
 {"fanout", "ping_interval", CONFIG_TIME, "30s", "100ms", "1h", NULL,
 	"How often a consumer is pinged."},
 {"fanout", "progress_timeout", CONFIG_TIME, "60s", "100ms", "1d", NULL,
 	"A consumer that takes no byte for so long is closed as too slow."},
+{"fanout", "drain_time", CONFIG_TIME, "10s", "0s", "10m", NULL,
+	"When a process is asked to end it closes its consumers one after another in this time, or at a\n"
+	"hundred a second if that is sooner."},
 {"fanout", "server_name", CONFIG_TEXT, "", "0", "253", NULL,
 	"The relay's own host name, for people; empty: none."},
 	/* clang-format on */
@@ -188,6 +193,7 @@ struct value {
 	char *text;
 	uint64_t number; /* bytes, microseconds, 0 or 1 */
 	bool in_file;    /* the file being read gave it already */
+	char *where;     /* "FILE:LINE" that gave it; NULL: nothing or something else did */
 };
 
 struct config {
@@ -430,6 +436,8 @@ static int set_value(struct config *c, const struct key *k, const char *text, ch
 	free(v->text);
 	v->text = xstrdup(text);
 	v->number = n;
+	free(v->where);
+	v->where = NULL;
 	return 0;
 }
 
@@ -466,8 +474,10 @@ void config_free(struct config *c)
 {
 	if (!c)
 		return;
-	for (size_t i = 0; i < ARRAY_SIZE(keys); i++)
+	for (size_t i = 0; i < ARRAY_SIZE(keys); i++) {
 		free(c->values[i].text);
+		free(c->values[i].where);
+	}
 	free(c);
 }
 
@@ -537,6 +547,8 @@ static int take_entry(void *arg, const char *section, const char *name, const ch
 		return 0;
 	}
 	f->config->values[k - keys].in_file = true;
+	if (asprintf(&f->config->values[k - keys].where, "%s:%u", f->path, f->number) < 0)
+		abort();
 	return 1;
 }
 
@@ -656,12 +668,85 @@ int config_set(struct config *c, const char *assignment, char *ret_error, size_t
 
 /* What one key says of another. */
 
+static const struct value *find_value(const struct config *c, const char *key);
+
+/* With file and line, if the key stands in the file. */
+static int fail_key(const struct config *c, const char *key, char *ret_error, size_t size,
+		    const char *format, ...) PRINTF(5, 6);
+
+static int fail_key(const struct config *c, const char *key, char *ret_error, size_t size,
+		    const char *format, ...)
+{
+	const struct value *v = find_value(c, key);
+	char reason[1024];
+	va_list args;
+
+	va_start(args, format);
+	vsnprintf(reason, sizeof(reason), format, args);
+	va_end(args);
+	if (v->where)
+		return config_fail(ret_error, size, "%s: %s%s", v->where, key, reason);
+	return config_fail(ret_error, size, "%s%s", key, reason);
+}
+
 static int check_order(const struct config *c, const char *smaller, const char *larger,
 		       char *ret_error, size_t size)
 {
 	if (config_time(c, smaller) <= config_time(c, larger))
 		return 0;
-	return config_fail(ret_error, size, "%s is longer than %s", smaller, larger);
+	return fail_key(c, smaller, ret_error, size, " is longer than %s", larger);
+}
+
+static uint64_t count_of(const struct config *c, const char *stage)
+{
+	if (strcmp(stage, "validate") == 0)
+		return config_number(c, "group.lanes");
+	return strcmp(stage, "fanout") == 0 ? config_number(c, "group.replicas") : 1;
+}
+
+/* The ports of a stage's instances follow each other. */
+struct ports {
+	const char *key;
+	uint64_t first, count; /* 0: none */
+};
+
+static int check_ports_pair(const struct config *c, const struct ports *a, const struct ports *b,
+			    char *ret_error, size_t size)
+{
+	if (a->first < b->first + b->count && b->first < a->first + a->count)
+		return fail_key(c, a->key, ret_error, size,
+				" takes a port that %s takes: %ju to %ju, and %ju to %ju", b->key,
+				(uintmax_t)a->first, (uintmax_t)(a->first + a->count - 1),
+				(uintmax_t)b->first, (uintmax_t)(b->first + b->count - 1));
+	return 0;
+}
+
+/* The ports of all instances exist, and no two processes need the same. */
+static int check_ports(const struct config *c, char *ret_error, size_t size)
+{
+	static const char *const stages[] = {"ingest", "resolve", "validate", "store", "fanout"};
+	struct ports ports[ARRAY_SIZE(stages) + 1];
+	char names[ARRAY_SIZE(ports)][32];
+	int error = 0;
+
+	for (size_t i = 0; i < ARRAY_SIZE(ports); i++) {
+		const char *stage = i < ARRAY_SIZE(stages) ? stages[i] : "fanout";
+		bool one = i == ARRAY_SIZE(stages) && !config_flag(c, "fanout.own_ports");
+
+		snprintf(names[i], sizeof(names[i]), "%s.%s", stage,
+			 i < ARRAY_SIZE(stages) ? "metrics_port" : "port");
+		ports[i] = (struct ports){names[i], config_number(c, names[i]), 0};
+		ports[i].count = ports[i].first == 0 ? 0 : one ? 1 : count_of(c, stage);
+		if (ports[i].count > 0 && ports[i].first + ports[i].count - 1 > UINT16_MAX)
+			error = fail_key(c, ports[i].key, ret_error, size,
+					 " is too high for %ju instances",
+					 (uintmax_t)ports[i].count);
+		for (size_t k = 0; k < i && !error; k++)
+			error = check_ports_pair(c, &ports[i], &ports[k], ret_error, size);
+		if (error)
+			return error;
+	}
+	return 0;
 }
 
 int config_check(const struct config *c, char *ret_error, size_t size)
@@ -673,10 +758,19 @@ int config_check(const struct config *c, char *ret_error, size_t size)
 	if (!error)
 		error = check_order(c, "ingest.ping_interval", "ingest.read_timeout", ret_error,
 				    size);
+	if (!error)
+		error = check_ports(c, ret_error, size);
 	if (!error && *ca_file && access(ca_file, R_OK) < 0)
-		error = config_fail(ret_error, size, "network.ca_file: %s: %s", ca_file,
-				    strerror(errno));
+		error = fail_key(c, "network.ca_file", ret_error, size, ": %s: %s", ca_file,
+				 strerror(errno));
 	return error;
+}
+
+uint16_t config_public_port(const struct config *c, unsigned instance)
+{
+	uint64_t port = config_number(c, "fanout.port");
+
+	return (uint16_t)(config_flag(c, "fanout.own_ports") ? port + instance : port);
 }
 
 /* Getters. */

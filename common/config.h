@@ -29,8 +29,9 @@ int config_read_file(struct config *c, const char *path, char *ret_error, size_t
 int config_read_environment(struct config *c, char *ret_error, size_t size) MUST_CHECK;
 /* "section.key=value" */
 int config_set(struct config *c, const char *assignment, char *ret_error, size_t size) MUST_CHECK;
-/* What the values say together: a shortest time is not above its longest, network.ca_file can be
- * read. -EINVAL. */
+/* What the values say together: a shortest time is not above its longest, no two processes need the
+ * same port, network.ca_file can be read. -EINVAL, and the reason with file and line if the value
+ * stands in the file. */
 int config_check(const struct config *c, char *ret_error, size_t size) MUST_CHECK;
 
 /* Writes the reason why something in the configuration is refused, and gives -EINVAL. */
@@ -56,6 +57,9 @@ const char *config_live_key(size_t i);
 #define CONFIG_URL_SIZE 256
 const char *config_pipe_url(const struct config *c, const char *name, const char *stage,
 			    unsigned lane, char *ret);
+
+/* fanout.port, or with fanout.own_ports that of this instance. */
+uint16_t config_public_port(const struct config *c, unsigned instance);
 
 /* Every key with its meaning, default and present value, as a configuration file. */
 void config_print(const struct config *c, FILE *out);

@@ -30,6 +30,9 @@
 	0770 /* group.data_dir and group.run_dir, where every stage makes its own entries */
 #define FOLDER_OWN 0750
 
+/* From the end of the loop to the end of the process: databases are closed. */
+#define STOP_MARGIN_USEC (5 * USEC_PER_SEC)
+
 #define LEAKS_SHOWN    40
 #define LEAK_LG_SAMPLE 12 /* a block of some bytes in a thousand leaks is met all the same */
 
@@ -157,11 +160,6 @@ static int check_together(struct stage *s, enum stage_kind kind, char *ret_error
 		snprintf(ret_error, size,
 			 "there is no instance %u of %s: they are numbered from 0 to %u",
 			 s->instance, s->name, instance_count(s, kind) - 1);
-		return -EINVAL;
-	}
-	if (metrics_port(s) > UINT16_MAX) {
-		snprintf(ret_error, size, "%s.metrics_port: too high for instance %u", s->name,
-			 s->instance);
 		return -EINVAL;
 	}
 	return 0;
@@ -483,7 +481,7 @@ static void begin_stop(void *arg)
 		return;
 	s->stopping = true;
 	log_info("stopping");
-	sd_notify(0, "STOPPING=1");
+	sd_notifyf(0, "STOPPING=1\nEXTEND_TIMEOUT_USEC=%" PRIu64, s->stop_usec + STOP_MARGIN_USEC);
 	loop_timer_set(s->loop, &s->stop_limit, s->stop_usec);
 	s->stop(s->stop_arg);
 }

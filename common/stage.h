@@ -42,7 +42,8 @@
 #define STAGE_EXIT_CONFIG 78
 #define STAGE_EXIT_AGAIN  111
 
-/* A stage that does not finish in this time after SIGTERM is ended by its loop. */
+/* A stage that does not finish in this time after SIGTERM is ended by its loop; whoever waits for
+ * its end is told the time. */
 #define STAGE_STOP_USEC (10 * USEC_PER_SEC)
 
 enum stage_kind { STAGE_SINGLE, STAGE_INSTANCES };
@@ -62,7 +63,7 @@ struct stage {
 	struct loop_timer watchdog;
 	struct loop_timer stop_limit;
 	uint64_t watchdog_usec;
-	uint64_t stop_usec; /* STAGE_STOP_USEC, but for tests */
+	uint64_t stop_usec; /* STAGE_STOP_USEC, unless the stage or a test says otherwise */
 	bool stopping;
 	void (*stop)(void *arg);
 	void *stop_arg;

@@ -124,6 +124,8 @@ static int read_config(struct arguments *a)
 	for (size_t i = 0; result == 0 && i < a->set_count; i++)
 		result = config_set(a->config, a->sets[i], error, sizeof(error));
 	if (result == 0)
+		result = config_check(a->config, error, sizeof(error));
+	if (result == 0)
 		return STAGE_GO;
 	fprintf(stderr, "standpipe: %s\n", error);
 	return STAGE_EXIT_CONFIG;

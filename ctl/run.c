@@ -24,8 +24,9 @@
 	(10 *                                                                                      \
 	 USEC_PER_SEC) /* a child that lived this long is started again at once               \
 			     */
-#define KILL_USEC      (STAGE_STOP_USEC + 2 * USEC_PER_SEC) /* the stage's own limit comes first */
-#define LINE_MAX_BYTES 4096                                 /* longer lines are cut in two */
+#define KILL_USEC                                                                                  \
+	(STAGE_STOP_USEC + 2 * USEC_PER_SEC) /* for a stage that does not say how long it takes */
+#define LINE_MAX_BYTES 4096                  /* longer lines are cut in two */
 #define STOP_ORDER     5
 
 struct run;
@@ -298,7 +299,18 @@ static void announce(struct run *r)
 	r->announced = true;
 }
 
-/* sd_notify messages of the children: only READY=1 matters here. */
+static void take_notice(struct child *c, const char *text)
+{
+	const char *limit = strstr(text, "EXTEND_TIMEOUT_USEC=");
+	uint64_t usec;
+
+	if (strstr(text, "READY=1"))
+		c->ready = true;
+	if (c->stopping && limit && sscanf(limit, "EXTEND_TIMEOUT_USEC=%" SCNu64, &usec) == 1)
+		loop_timer_set(c->run->loop, &c->timer, usec);
+}
+
+/* sd_notify messages of the children: that one is ready, and how long it takes to stop. */
 static void notified(void *arg, uint32_t events)
 {
 	struct run *r = arg;
@@ -318,8 +330,8 @@ static void notified(void *arg, uint32_t events)
 	memcpy(&sender, CMSG_DATA(head), sizeof(sender));
 	text[n] = '\0';
 	for (size_t i = 0; i < r->count; i++)
-		if (r->children[i].pid == sender.pid && strstr(text, "READY=1"))
-			r->children[i].ready = true;
+		if (r->children[i].pid == sender.pid)
+			take_notice(&r->children[i], text);
 	announce(r);
 }
 

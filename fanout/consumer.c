@@ -145,6 +145,8 @@ void consumer_free(struct consumer *c, enum consumer_end end)
 		set->first = c->next;
 	if (c->next)
 		c->next->previous = c->previous;
+	if (set->drain_next == c)
+		set->drain_next = c->next;
 	free(c);
 	if (--set->count == 0 && set->stopping)
 		set->stopped(set->stopped_arg);

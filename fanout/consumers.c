@@ -13,6 +13,7 @@
 static void on_wake(void *arg);
 static void on_rested(void *arg);
 static void on_check(void *arg);
+static void on_drain(void *arg);
 
 static int64_t count_consumers(void *arg)
 {
@@ -71,6 +72,7 @@ void consumers_init(struct consumers *s, struct loop *l, struct window *w,
 	loop_task_init(&s->wake, on_wake, s);
 	loop_timer_init(&s->rest, on_rested, s);
 	loop_timer_init(&s->check, on_check, s);
+	loop_timer_init(&s->drain, on_drain, s);
 	register_metrics(s, m);
 	memory_register(a, "consumers", count_bytes, s);
 	on_check(s);
@@ -84,6 +86,7 @@ void consumers_release(struct consumers *s)
 	loop_task_cancel(s->loop, &s->wake);
 	loop_timer_cancel(s->loop, &s->rest);
 	loop_timer_cancel(s->loop, &s->check);
+	loop_timer_cancel(s->loop, &s->drain);
 }
 
 bool consumers_are_full(const struct consumers *s)
@@ -103,6 +106,8 @@ void consumers_add(struct consumers *s, int fd, const struct cursor *cursor, str
 			"The cursor is older than what is kept; the oldest that is follows.");
 	if (place == CURSOR_FUTURE)
 		consumer_close(c, END_FUTURE_CURSOR);
+	else if (s->stopping) /* its handshake was under way */
+		consumer_close(c, END_RESTART);
 	else
 		consumer_feed(c, extra);
 }
@@ -173,14 +178,41 @@ void consumers_close_all(struct consumers *s, enum consumer_end end)
 	}
 }
 
+/* Closes as many more as are due by now. */
+static void on_drain(void *arg)
+{
+	struct consumers *s = arg;
+	uint64_t past_usec = loop_now_usec(s->loop) - s->drain_since_usec;
+	size_t due = s->drain_count;
+
+	if (past_usec < s->drain_usec)
+		due = (size_t)((double)s->drain_count * (double)past_usec / (double)s->drain_usec);
+	if (s->drain_next)
+		loop_timer_set(s->loop, &s->drain, CONSUMERS_DRAIN_STEP_USEC);
+	while (s->drain_next && s->drained <= due) {
+		struct consumer *c = s->drain_next;
+
+		s->drain_next = c->next;
+		s->drained++;
+		consumer_close(c, END_RESTART);
+	}
+}
+
 void consumers_stop(struct consumers *s, void (*stopped)(void *arg), void *arg)
 {
+	uint64_t most_usec = s->count * CONSUMERS_DRAIN_STEP_USEC;
+
 	assert(!s->stopping);
 	s->stopping = true;
 	s->stopped = stopped;
 	s->stopped_arg = arg;
-	if (s->count == 0)
+	if (s->count == 0) {
 		stopped(arg);
-	else
-		consumers_close_all(s, END_RESTART);
+		return;
+	}
+	s->drain_since_usec = loop_now_usec(s->loop);
+	s->drain_usec = s->settings.drain_usec < most_usec ? s->settings.drain_usec : most_usec;
+	s->drain_count = s->count;
+	s->drain_next = s->first;
+	on_drain(s);
 }

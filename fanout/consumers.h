@@ -19,10 +19,14 @@
 
 #define CONSUMERS_REST_USEC (10 * USEC_PER_MSEC)
 
+/* A hundred that come back in a second are a burden to nobody. */
+#define CONSUMERS_DRAIN_STEP_USEC (10 * USEC_PER_MSEC)
+
 struct consumers_settings {
 	size_t max;
 	uint64_t ping_usec;     /* a quiet consumer is pinged, and has this time to answer */
 	uint64_t progress_usec; /* in which it has to take something of what waits for it */
+	uint64_t drain_usec;    /* in which consumers_stop closes them, one after another */
 };
 
 struct consumers {
@@ -36,6 +40,10 @@ struct consumers {
 	bool wake_due;
 	struct loop_timer check;
 	bool stopping;
+	struct loop_timer drain;
+	uint64_t drain_since_usec, drain_usec;
+	size_t drain_count, drained; /* how many there were, and how many have been closed */
+	struct consumer *drain_next; /* those from here on have not */
 	void (*stopped)(void *arg);
 	void *stopped_arg;
 	struct log_limit log_limit;
@@ -55,6 +63,10 @@ void consumers_add(struct consumers *s, int fd, const struct cursor *cursor, str
 /* The log has grown: everybody is woken before the loop sleeps, or after the rest. */
 void consumers_wake(struct consumers *s);
 void consumers_close_all(struct consumers *s, enum consumer_end end);
-/* Closes everybody; stopped is called when nobody is left, within CONSUMER_CLOSE_USEC and one
- * second. It may be called from inside. */
+/*
+ * Closes everybody, spread evenly over settings.drain_usec, but not slower than one in
+ * CONSUMERS_DRAIN_STEP_USEC: they come back elsewhere as they are closed here. Until then they are
+ * served. stopped is called when nobody is left, within that time, CONSUMER_CLOSE_USEC and one
+ * second. It may be called from inside.
+ */
 void consumers_stop(struct consumers *s, void (*stopped)(void *arg), void *arg);

@@ -73,8 +73,7 @@ int fanout_open(struct fanout *f, struct loop *l, struct metrics *m, struct memo
 	if (error == 0)
 		error = pipe_dial_sub(l, settings->head_url, &handler, &f->head);
 	if (error == 0)
-		error = port_open(f, a, settings->address, settings->port, settings->request_usec,
-				  &f->port);
+		error = port_open(f, a, &settings->port, &f->port);
 	if (error < 0) {
 		fanout_close(f);
 		return error;
@@ -83,11 +82,18 @@ int fanout_open(struct fanout *f, struct loop *l, struct metrics *m, struct memo
 	return 0;
 }
 
-static void on_stopped(void *arg)
+static void on_finished(void *arg)
 {
 	struct fanout *f = arg;
 
 	loop_quit(f->loop, 0);
+}
+
+static void on_stopped(void *arg)
+{
+	struct fanout *f = arg;
+
+	port_finish(f->port, on_finished, f);
 }
 
 void fanout_stop(struct fanout *f)

@@ -20,10 +20,8 @@
 #include "fanout/window.h"
 
 struct fanout_settings {
-	const char *address;   /* of the public port: IPv4, or IPv6 in brackets */
-	uint16_t port;         /* 0: any that is free */
-	uint64_t request_usec; /* for one HTTP request, its answer included */
-	const char *name;      /* the relay's host name, for people; may be empty */
+	struct port_settings port;
+	const char *name; /* the relay's host name, for people; may be empty */
 	const char *log_folder;
 	const char *head_url; /* pipes */
 	const char *store_url;
@@ -46,8 +44,12 @@ struct fanout {
 /* Errors: those of pipes and of the port; whatever was opened is closed again. */
 int fanout_open(struct fanout *f, struct loop *l, struct metrics *m, struct memory *a,
 		const struct fanout_settings *settings) MUST_CHECK;
-/* Takes no more connections, and ends the loop when the consumers are gone, within
- * CONSUMER_CLOSE_USEC and one second. */
+/*
+ * Takes no more connections, closes the consumers one after another in the time that
+ * settings.consumers.drain_usec gives, and ends the loop when they are gone and what is asked over
+ * HTTP is answered: within that time, CONSUMER_CLOSE_USEC, PORT_FINISH_USEC and one second, of
+ * which nothing is waited for without need.
+ */
 void fanout_stop(struct fanout *f);
 void fanout_close(struct fanout *f);
 

@@ -6,7 +6,11 @@
  * otherwise: what they send is bounded, ignored where it can be, and never passed on but as
  * parameters of a call.
  */
+#include <errno.h>
 #include <limits.h>
+#include <sys/socket.h>
+
+#include <systemd/sd-daemon.h>
 
 #include "common/log.h"
 #include "common/stage.h"
@@ -20,7 +24,24 @@ static void on_stop(void *arg)
 	fanout_stop(arg);
 }
 
-static int open_from_config(struct fanout *f, const struct stage *s)
+/* The listening socket that systemd passed, or -1 in ret. -EINVAL: it is none that fits. */
+static int take_passed_socket(int *ret)
+{
+	int count = sd_listen_fds(1);
+
+	*ret = -1;
+	if (count <= 0)
+		return 0;
+	if (count > 1 ||
+	    sd_is_socket_inet(SD_LISTEN_FDS_START, AF_UNSPEC, SOCK_STREAM, 1, 0) <= 0) {
+		log_error("%d sockets were passed: one listening TCP socket is needed", count);
+		return -EINVAL;
+	}
+	*ret = SD_LISTEN_FDS_START;
+	return 0;
+}
+
+static int open_from_config(struct fanout *f, const struct stage *s, int passed_fd)
 {
 	const struct config *c = s->config;
 	char folder[PATH_MAX];
@@ -28,9 +49,13 @@ static int open_from_config(struct fanout *f, const struct stage *s)
 
 	snprintf(folder, sizeof(folder), "%s/store/log", config_text(c, "group.data_dir"));
 	const struct fanout_settings settings = {
-		.address = config_text(c, "fanout.address"),
-		.port = (uint16_t)config_number(c, "fanout.port"),
-		.request_usec = REQUEST_USEC,
+		.port =
+			{
+				.address = config_text(c, "fanout.address"),
+				.number = config_public_port(c, s->instance),
+				.passed_fd = passed_fd,
+				.request_usec = REQUEST_USEC,
+			},
 		.name = config_text(c, "fanout.server_name"),
 		.log_folder = folder,
 		.head_url = stage_pipe_url(s, "head", "store", 0, urls[0]),
@@ -41,6 +66,7 @@ static int open_from_config(struct fanout *f, const struct stage *s)
 				.max = (size_t)config_number(c, "fanout.max_consumers"),
 				.ping_usec = config_time(c, "fanout.ping_interval"),
 				.progress_usec = config_time(c, "fanout.progress_timeout"),
+				.drain_usec = config_time(c, "fanout.drain_time"),
 			},
 	};
 	return fanout_open(f, s->loop, s->metrics, s->memory, &settings);
@@ -54,12 +80,18 @@ int main(int argc, char **argv)
 
 	if (status != STAGE_GO)
 		return status;
-	int error = open_from_config(&fanout, &stage);
+	int passed_fd, error = take_passed_socket(&passed_fd);
+	if (error < 0) {
+		stage_release(&stage);
+		return STAGE_EXIT_CONFIG;
+	}
+	error = open_from_config(&fanout, &stage, passed_fd);
 	if (error < 0) {
 		log_error("cannot open the public port or a pipe: %s", strerror(-error));
 		stage_release(&stage);
 		return STAGE_EXIT_AGAIN;
 	}
+	stage.stop_usec += config_time(stage.config, "fanout.drain_time");
 	status = stage_run(&stage, on_stop, &fanout);
 	fanout_close(&fanout);
 	stage_release(&stage);

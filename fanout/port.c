@@ -1,6 +1,5 @@
 #include "fanout/port.h"
 
-#include <arpa/inet.h>
 #include <assert.h>
 #include <errno.h>
 #include <stdlib.h>
@@ -10,12 +9,15 @@
 #include <microhttpd.h>
 
 #include "fanout/fanout.h"
+#include "fanout/listener.h"
 #include "fanout/request.h"
 
-#define BACKLOG              1024 /* a group of consumers that comes back all at once */
 #define IDLE_SECONDS         30   /* without a byte */
 #define CONNECTION_OWN_BYTES 1024 /* libmicrohttpd's struct for a connection, beside its pool */
 #define CHECKS_PER_REQUEST   12   /* how finely the time of a request is kept */
+#define FINISH_CHECK_USEC    (20 * USEC_PER_MSEC)
+/* Between a new connection and its request. */
+#define FRESH_USEC           (500 * USEC_PER_MSEC)
 
 /* A connection that libmicrohttpd has. */
 struct visit {
@@ -23,19 +25,26 @@ struct visit {
 	struct port *port;
 	int fd;
 	uint64_t since_usec; /* of the connection, or of the end of its last request */
+	bool asks;           /* a request of its has begun, and not ended */
 };
 
 struct port {
 	struct fanout *fanout;
 	struct loop *loop;
 	struct MHD_Daemon *daemon;
+	struct listener *listener; /* NULL once it takes no more connections */
 	struct visit *visits;
+	size_t visit_count;
 	uint16_t number;
 	uint64_t request_usec;
 	struct loop_io io;
 	struct loop_timer timer;
 	struct loop_timer check;
 	struct loop_task wake;
+	struct loop_timer finish;
+	uint64_t finish_until_usec;
+	void (*finished)(void *arg);
+	void *finished_arg;
 };
 
 /* ---- what libmicrohttpd calls ---- */
@@ -48,8 +57,12 @@ static enum MHD_Result on_request(void *cls, struct MHD_Connection *connection, 
 	struct span body = span_of(piece, *piece_len);
 	struct request *q = *request;
 
+	const union MHD_ConnectionInfo *info = MHD_get_connection_info(
+		connection, MHD_CONNECTION_INFO_SOCKET_CONTEXT);
+
 	(void)version;
 	*piece_len = 0;
+	((struct visit *)info->socket_context)->asks = true;
 	int error = request_take(p->fanout, connection, path, method, body, &q);
 	*request = q;
 	return error < 0 ? MHD_NO : MHD_YES;
@@ -64,8 +77,10 @@ static void on_completed(void *cls, struct MHD_Connection *connection, void **re
 	struct visit *v = info ? info->socket_context : NULL;
 
 	(void)code;
-	if (v)
+	if (v) {
 		v->since_usec = loop_now_usec(p->loop);
+		v->asks = false;
+	}
 	request_free(*request);
 	*request = NULL;
 }
@@ -81,6 +96,9 @@ static void visit_begin(struct port *p, struct MHD_Connection *connection, void 
 	if (v->next)
 		v->next->previous = v;
 	p->visits = v;
+	p->visit_count++;
+	if (p->listener && p->visit_count >= PORT_CONNECTIONS_MAX)
+		listener_pause(p->listener, true);
 	*context = v;
 }
 
@@ -94,6 +112,9 @@ static void visit_end(struct port *p, struct visit *v)
 		p->visits = v->next;
 	if (v->next)
 		v->next->previous = v->previous;
+	p->visit_count--;
+	if (p->listener && p->visit_count < PORT_CONNECTIONS_MAX)
+		listener_pause(p->listener, false);
 	free(v);
 }
 
@@ -110,22 +131,11 @@ static void on_connection(void *cls, struct MHD_Connection *connection, void **c
 
 /* ---- what drives it ---- */
 
-static unsigned connection_count(const struct port *p)
-{
-	return MHD_get_daemon_info(p->daemon, MHD_DAEMON_INFO_CURRENT_CONNECTIONS)->num_connections;
-}
-
 static void run(struct port *p)
 {
 	MHD_UNSIGNED_LONG_LONG wait_msec = 0;
-	unsigned before;
 
-	/* At its limit the daemon does not listen; it does so again only in the run after the one
-	 * in which a connection ended. */
-	do {
-		before = connection_count(p);
-		MHD_run(p->daemon);
-	} while (connection_count(p) < before);
+	MHD_run(p->daemon);
 	if (MHD_get_timeout(p->daemon, &wait_msec) == MHD_YES)
 		loop_timer_set(p->loop, &p->timer, (uint64_t)wait_msec * USEC_PER_MSEC);
 	else
@@ -153,6 +163,15 @@ void port_wake(struct port *p)
 	loop_task_queue(p->loop, &p->wake);
 }
 
+static void on_accepted(void *arg, int fd, const struct sockaddr *address, socklen_t len)
+{
+	struct port *p = arg;
+
+	/* It closes the descriptor if it cannot take it. */
+	(void)MHD_add_connection(p->daemon, fd, address, len);
+	port_wake(p);
+}
+
 /* Whoever has taken too long finds its connection shut: libmicrohttpd sees its end and cleans up.
  */
 static void on_check(void *arg)
@@ -167,71 +186,23 @@ static void on_check(void *arg)
 	loop_timer_set(p->loop, &p->check, p->request_usec / CHECKS_PER_REQUEST);
 }
 
-/* ---- the socket ---- */
-
-static int parse_address(const char *text, uint16_t number, struct sockaddr_storage *ret,
-			 socklen_t *ret_len)
+/* What is being asked is answered yet, and so is what a fresh connection is about to ask. */
+static bool is_in_hand(const struct port *p, const struct visit *v)
 {
-	struct sockaddr_in *in = (struct sockaddr_in *)ret;
-	struct sockaddr_in6 *in6 = (struct sockaddr_in6 *)ret;
-	char inner[INET6_ADDRSTRLEN];
-	size_t len = strlen(text);
-
-	memset(ret, 0, sizeof(*ret));
-	if (inet_pton(AF_INET, text, &in->sin_addr) == 1) {
-		in->sin_family = AF_INET;
-		in->sin_port = htons(number);
-		*ret_len = sizeof(*in);
-		return 0;
-	}
-	if (len < 2 || text[0] != '[' || text[len - 1] != ']' || len - 2 >= sizeof(inner))
-		return -EINVAL;
-	memcpy(inner, text + 1, len - 2);
-	inner[len - 2] = '\0';
-	if (inet_pton(AF_INET6, inner, &in6->sin6_addr) != 1)
-		return -EINVAL;
-	in6->sin6_family = AF_INET6;
-	in6->sin6_port = htons(number);
-	*ret_len = sizeof(*in6);
-	return 0;
+	return v->asks || loop_now_usec(p->loop) - v->since_usec < FRESH_USEC;
 }
 
-static int listen_at(const struct sockaddr_storage *address, socklen_t len)
+static void on_finish(void *arg)
 {
-	int on = 1, off = 0;
-	int fd = socket(address->ss_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	struct port *p = arg;
+	bool in_hand = false;
 
-	if (fd < 0)
-		return -errno;
-	setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on));
-	if (address->ss_family == AF_INET6)
-		setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &off, sizeof(off));
-	if (setsockopt(fd, SOL_SOCKET, SO_REUSEPORT, &on, sizeof(on)) < 0 ||
-	    bind(fd, (const struct sockaddr *)address, len) < 0 || listen(fd, BACKLOG) < 0) {
-		int error = -errno;
-		close(fd);
-		return error;
-	}
-	return fd;
-}
-
-static int open_socket(const char *text, uint16_t number, uint16_t *ret_number)
-{
-	struct sockaddr_storage address;
-	socklen_t len;
-	int error = parse_address(text, number, &address, &len);
-	if (error < 0)
-		return error;
-	int fd = listen_at(&address, len);
-	if (fd == -EAFNOSUPPORT && strcmp(text, "[::]") == 0)
-		return open_socket("0.0.0.0", number, ret_number);
-	if (fd < 0)
-		return fd;
-	len = sizeof(address);
-	getsockname(fd, (struct sockaddr *)&address, &len);
-	/* The port stands in the same place for both families. */
-	*ret_number = ntohs(((const struct sockaddr_in *)&address)->sin_port);
-	return fd;
+	for (const struct visit *v = p->visits; v; v = v->next)
+		in_hand = in_hand || is_in_hand(p, v);
+	if (in_hand && loop_now_usec(p->loop) < p->finish_until_usec)
+		loop_timer_set(p->loop, &p->finish, FINISH_CHECK_USEC);
+	else
+		p->finished(p->finished_arg);
 }
 
 /* ---- life ---- */
@@ -246,36 +217,37 @@ static int64_t count_bytes(void *arg)
 	return n;
 }
 
-static struct MHD_Daemon *start_daemon(struct port *p, int fd)
+/* It closes connections of its own accord only then: the limit is kept by the listener. */
+#define DAEMON_LIMIT (2 * PORT_CONNECTIONS_MAX)
+
+static struct MHD_Daemon *start_daemon(struct port *p)
 {
-	return MHD_start_daemon(MHD_USE_EPOLL | MHD_ALLOW_UPGRADE | MHD_ALLOW_SUSPEND_RESUME, 0,
-				NULL, NULL, on_request, p, MHD_OPTION_LISTEN_SOCKET, fd,
-				MHD_OPTION_CONNECTION_LIMIT, (unsigned int)PORT_CONNECTIONS_MAX,
-				MHD_OPTION_CONNECTION_TIMEOUT, (unsigned int)IDLE_SECONDS,
-				MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)PORT_CONNECTION_BYTES,
-				MHD_OPTION_NOTIFY_COMPLETED, on_completed, p,
-				MHD_OPTION_NOTIFY_CONNECTION, on_connection, p,
+	return MHD_start_daemon(MHD_USE_EPOLL | MHD_USE_NO_LISTEN_SOCKET | MHD_ALLOW_UPGRADE |
+					MHD_ALLOW_SUSPEND_RESUME,
+				0, NULL, NULL, on_request, p, MHD_OPTION_CONNECTION_LIMIT,
+				(unsigned int)DAEMON_LIMIT, MHD_OPTION_CONNECTION_TIMEOUT,
+				(unsigned int)IDLE_SECONDS, MHD_OPTION_CONNECTION_MEMORY_LIMIT,
+				(size_t)PORT_CONNECTION_BYTES, MHD_OPTION_NOTIFY_COMPLETED,
+				on_completed, p, MHD_OPTION_NOTIFY_CONNECTION, on_connection, p,
 				MHD_OPTION_SIGPIPE_HANDLED_BY_APP, 1, MHD_OPTION_END);
 }
 
-int port_open(struct fanout *f, struct memory *a, const char *address, uint16_t number,
-	      uint64_t request_usec, struct port **ret)
+int port_open(struct fanout *f, struct memory *a, const struct port_settings *settings,
+	      struct port **ret)
 {
-	uint16_t real_number = 0;
-	int fd = open_socket(address, number, &real_number);
-	if (fd < 0)
-		return fd;
 	struct port *p = xcalloc(1, sizeof(*p));
+	const struct listener_handler handler = {.accepted = on_accepted, .arg = p};
+	int error;
+
 	p->fanout = f;
 	p->loop = f->loop;
-	p->number = real_number;
-	p->request_usec = request_usec;
+	p->request_usec = settings->request_usec;
 	loop_io_init(&p->io, on_ready, p);
 	loop_timer_init(&p->timer, on_timer, p);
 	loop_timer_init(&p->check, on_check, p);
+	loop_timer_init(&p->finish, on_finish, p);
 	loop_task_init(&p->wake, on_wake, p);
-	/* The daemon takes the socket, whether it starts or not. */
-	p->daemon = start_daemon(p, fd);
+	p->daemon = start_daemon(p);
 	if (!p->daemon) {
 		free(p);
 		return -ENOMEM;
@@ -283,6 +255,13 @@ int port_open(struct fanout *f, struct memory *a, const char *address, uint16_t 
 	const union MHD_DaemonInfo *info = MHD_get_daemon_info(p->daemon, MHD_DAEMON_INFO_EPOLL_FD);
 	assert(info);
 	loop_io_add(p->loop, &p->io, info->epoll_fd, EPOLLIN);
+	error = listener_open(p->loop, settings->address, settings->number, settings->passed_fd,
+			      &handler, &p->listener);
+	if (error < 0) {
+		port_close(p);
+		return error;
+	}
+	p->number = listener_port(p->listener);
 	loop_timer_set(p->loop, &p->check, p->request_usec / CHECKS_PER_REQUEST);
 	memory_register(a, "http", count_bytes, p);
 	*ret = p;
@@ -294,21 +273,36 @@ uint16_t port_number(const struct port *p)
 	return p->number;
 }
 
+bool port_is_open(const struct port *p)
+{
+	return p->listener != NULL;
+}
+
 void port_stop(struct port *p)
 {
-	int fd = MHD_quiesce_daemon(p->daemon);
+	struct listener *l = p->listener;
 
-	if (fd >= 0)
-		close(fd);
+	p->listener = NULL;
+	listener_close(l);
+}
+
+void port_finish(struct port *p, void (*finished)(void *arg), void *arg)
+{
+	p->finished = finished;
+	p->finished_arg = arg;
+	p->finish_until_usec = loop_now_usec(p->loop) + PORT_FINISH_USEC;
+	on_finish(p);
 }
 
 void port_close(struct port *p)
 {
 	if (!p)
 		return;
+	port_stop(p);
 	loop_io_remove(p->loop, &p->io);
 	loop_timer_cancel(p->loop, &p->timer);
 	loop_timer_cancel(p->loop, &p->check);
+	loop_timer_cancel(p->loop, &p->finish);
 	loop_task_cancel(p->loop, &p->wake);
 	MHD_stop_daemon(p->daemon);
 	free(p);

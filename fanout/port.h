@@ -1,7 +1,7 @@
 /*
- * The public port: HTTP by libmicrohttpd, driven by our loop through its epoll descriptor. Several
- * fanout processes listen on one port (SO_REUSEPORT). A connection that becomes a consumer leaves
- * libmicrohttpd altogether.
+ * The public port: HTTP by libmicrohttpd, driven by our loop through its epoll descriptor, on
+ * connections that a listener takes. A connection that becomes a consumer leaves libmicrohttpd
+ * altogether.
  *
  * Limits: PORT_CONNECTIONS_MAX at a time, PORT_CONNECTION_BYTES each; a request, from the first
  * byte of its connection or the end of the request before it to the end of its answer, takes the
@@ -15,17 +15,30 @@
 #define PORT_CONNECTIONS_MAX  1024    /* HTTP only: consumers do not count */
 #define PORT_CONNECTION_BYTES KIB(16) /* libmicrohttpd's pool: a request's head has to fit in */
 
+#define PORT_FINISH_USEC (5 * USEC_PER_SEC) /* most answers of other stages come within it */
+
 struct fanout;
 struct port;
 
-/* address: IPv4, or IPv6 in brackets; [::] takes IPv4 too, and alone where there is no IPv6.
- * -EINVAL, -EADDRINUSE, ... */
-int port_open(struct fanout *f, struct memory *a, const char *address, uint16_t number,
-	      uint64_t request_usec, struct port **ret) MUST_CHECK;
+struct port_settings {
+	const char *address;   /* IPv4, or IPv6 in brackets */
+	uint16_t number;       /* 0: any that is free */
+	int passed_fd;         /* a listening socket to be used instead, or -1; taken */
+	uint64_t request_usec; /* for one HTTP request, its answer included */
+};
+
+/* Errors of listener_open. */
+int port_open(struct fanout *f, struct memory *a, const struct port_settings *settings,
+	      struct port **ret) MUST_CHECK;
 uint16_t port_number(const struct port *p);
+/* Whether it takes connections. */
+bool port_is_open(const struct port *p);
 /* A suspended connection was resumed: it goes on before the loop sleeps. */
 void port_wake(struct port *p);
 /* Takes no more connections; those there are go on. */
 void port_stop(struct port *p);
+/* finished is called when all that is asked is answered, or after PORT_FINISH_USEC. It may be
+ * called from inside. */
+void port_finish(struct port *p, void (*finished)(void *arg), void *arg);
 /* No request may be waiting for a call any more. Takes NULL. */
 void port_close(struct port *p);

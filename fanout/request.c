@@ -47,6 +47,9 @@ static void add_headers(const struct request *q, struct MHD_Response *r)
 
 	for (size_t i = 0; i < ARRAY_SIZE(headers); i++)
 		MHD_add_response_header(r, headers[i].name, headers[i].value);
+	/* A proxy that keeps its connections goes elsewhere with what it asks next. */
+	if (!port_is_open(q->fanout->port))
+		MHD_add_response_header(r, "Connection", "close");
 	if (q->extra_name)
 		MHD_add_response_header(r, q->extra_name, q->extra_value);
 }

@@ -49,16 +49,18 @@ static bool check_handshake(struct request *q)
 
 static bool check_room(struct request *q)
 {
-	const char *message = NULL;
+	const char *message = NULL, *after = "5";
 
-	if (!q->fanout->window.known)
+	if (q->fanout->consumers.stopping)
+		message = "This server restarts; try again.", after = "1";
+	else if (!q->fanout->window.known)
 		message = "The stream is not known yet; try again soon.";
 	else if (consumers_are_full(&q->fanout->consumers))
 		message = "There is no room for more consumers.";
 	if (!message)
 		return true;
 	q->extra_name = "Retry-After";
-	q->extra_value = "5";
+	q->extra_value = after;
 	refuse(q, 503, "NotEnoughResources", message);
 	return false;
 }

@@ -332,6 +332,15 @@ TEST(values_must_go_together)
 		 "ingest.ping_interval is longer than ingest.read_timeout"},
 		{"network.ca_file=/nonexistent/ca.pem",
 		 "network.ca_file: /nonexistent/ca.pem: No such file or directory"},
+		{"fanout.port=2472",
+		 "fanout.port takes a port that resolve.metrics_port takes: 2472 to 2472, and 2472 "
+		 "to 2472"},
+		{"store.metrics_port=2500",
+		 "store.metrics_port takes a port that validate.metrics_port takes: 2500 to 2500, "
+		 "and 2500 to 2500"},
+		{"fanout.metrics_port=2470",
+		 "fanout.port takes a port that fanout.metrics_port takes: 2470 to 2470, and 2470 "
+		 "to 2470"},
 	};
 	char error[1024];
 
@@ -342,6 +351,47 @@ TEST(values_must_go_together)
 		CHECK_INT(config_set(c, cases[i].text, error, sizeof(error)), 0);
 		CHECK_INT(config_check(c, error, sizeof(error)), -EINVAL);
 		CHECK_STR(error, cases[i].error);
+		config_free(c);
+	}
+}
+
+/* Three replicas: whether each has a port of its own makes a difference. */
+TEST(ports_of_all_instances_go_together)
+{
+	static const struct {
+		const char *port, *own, *error;
+	} cases[] = {
+		{"2469", "false", NULL},
+		{"2469", "true",
+		 "%s:5: fanout.port takes a port that ingest.metrics_port takes: "
+		 "2469 to 2471, and 2471 to 2471"},
+		{"2468", "true", NULL},
+		{"65534", "false", NULL},
+		{"65534", "true", "%s:5: fanout.port is too high for 3 instances"},
+		{"65533", "true", NULL},
+	};
+	char path[256], error[1024], want[1024];
+
+	snprintf(path, sizeof(path), "%s/conf", test_folder());
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		struct config *c = config_new();
+		FILE *f = fopen(path, "we");
+
+		fprintf(f, "[group]\nreplicas = 3\n[fanout]\nown_ports = %s\nport = %s\n",
+			cases[i].own, cases[i].port);
+		fclose(f);
+		CHECK_INT(config_read_file(c, path, error, sizeof(error)), 0);
+		CHECK_INT(config_check(c, error, sizeof(error)), cases[i].error ? -EINVAL : 0);
+		if (cases[i].error) {
+			snprintf(want, sizeof(want), "%s%s", path, cases[i].error + 2);
+			CHECK_STR(error, want);
+		} else
+			CHECK_INT(config_public_port(c, 2) - config_public_port(c, 0),
+				  strcmp(cases[i].own, "true") == 0 ? 2 : 0);
+		/* What is given besides the file has no line in it. */
+		CHECK_INT(config_set(c, "fanout.port=2471", error, sizeof(error)), 0);
+		CHECK_INT(config_check(c, error, sizeof(error)), -EINVAL);
+		CHECK(strncmp(error, "fanout.port takes", 17) == 0);
 		config_free(c);
 	}
 }

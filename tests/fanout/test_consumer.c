@@ -376,6 +376,56 @@ TEST(stopping_closes_everybody_on_a_boundary)
 	server_wait(&s);
 }
 
+/* One after another, the first to come last; and until then each gets what comes. */
+TEST(stopping_is_spread_over_its_time)
+{
+	static struct stream_client clients[100];
+	struct server_settings settings = server_ordinary;
+	uint64_t began_usec;
+	struct server s;
+
+	settings.drain_usec = 60 * USEC_PER_SEC;
+	server_start(&s, &settings);
+	server_add(&s, 1, 100);
+	for (size_t i = 0; i < ARRAY_SIZE(clients); i++)
+		CHECK(stream_open(&clients[i], s.port, "", ""));
+	server_reaches(&s, METRIC("relay_consumers"), ARRAY_SIZE(clients));
+	began_usec = clock_usec();
+	server_ask_to_stop(&s);
+	check_close(&clients[ARRAY_SIZE(clients) - 1], 1012);
+	server_add(&s, 1, 100);
+	check_events(&clients[0], 2, 2);
+	check_close(&clients[0], 1012);
+	/* A hundred a second, however long it might take. */
+	CHECK(clock_usec() - began_usec >= 900 * USEC_PER_MSEC);
+	CHECK(clock_usec() - began_usec < 30 * USEC_PER_SEC);
+	for (size_t i = 0; i < ARRAY_SIZE(clients); i++)
+		stream_close(&clients[i]);
+	server_wait(&s);
+}
+
+TEST(stopping_takes_no_longer_than_its_time)
+{
+	static struct stream_client clients[300];
+	struct server_settings settings = server_ordinary;
+	struct server s;
+
+	settings.drain_usec = 0;
+	server_start(&s, &settings);
+	server_add(&s, 1, 100);
+	for (size_t i = 0; i < ARRAY_SIZE(clients); i++)
+		CHECK(stream_open(&clients[i], s.port, "", ""));
+	server_reaches(&s, METRIC("relay_consumers"), ARRAY_SIZE(clients));
+	server_ask_to_stop(&s);
+	/* All in one turn: whoever was asked before cannot have ended one of them. */
+	CHECK_INT(server_metric(&s, METRIC("relay_consumers")), ARRAY_SIZE(clients));
+	for (size_t i = 0; i < ARRAY_SIZE(clients); i++) {
+		check_close(&clients[i], 1012);
+		stream_close(&clients[i]);
+	}
+	server_wait(&s);
+}
+
 TEST(stopping_does_not_wait_for_who_does_not_read)
 {
 	struct stream_client stuck;

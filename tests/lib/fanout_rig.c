@@ -163,14 +163,19 @@ static void child_open_fanout(struct child *c, const char urls[3][CONFIG_URL_SIZ
 			      const char *log_folder)
 {
 	const struct fanout_settings settings = {
-		.address = "127.0.0.1",
-		.request_usec = s->request_usec,
+		.port = {.address = "127.0.0.1",
+			 .number = s->port,
+			 .passed_fd = s->passed_fd > 0 ? s->passed_fd : -1,
+			 .request_usec = s->request_usec},
 		.name = "relay.test",
 		.log_folder = log_folder,
 		.head_url = urls[0],
 		.store_url = urls[1],
 		.ingest_url = urls[2],
-		.consumers = {s->max, s->ping_usec, s->progress_usec},
+		.consumers = {.max = s->max,
+			      .ping_usec = s->ping_usec,
+			      .progress_usec = s->progress_usec,
+			      .drain_usec = s->drain_usec},
 	};
 
 	int error = fanout_open(&c->fanout, c->loop, c->metrics, memory, &settings);
@@ -218,6 +223,7 @@ const struct server_settings server_ordinary = {
 	.ping_usec = 60 * USEC_PER_SEC,
 	.progress_usec = 60 * USEC_PER_SEC,
 	.request_usec = 60 * USEC_PER_SEC,
+	.drain_usec = 1 * USEC_PER_SEC,
 	.max = 1000,
 	.first_seq = 1,
 	.file_events = 10,

@@ -12,12 +12,14 @@
 #include "tests/lib/log_maker.h"
 
 struct server_settings {
-	uint64_t ping_usec, progress_usec, request_usec;
+	uint64_t ping_usec, progress_usec, request_usec, drain_usec;
 	size_t max; /* consumers */
 	uint64_t first_seq;
 	size_t file_events;
 	bool eager;
-	bool alone; /* nobody answers calls */
+	bool alone;    /* nobody answers calls */
+	uint16_t port; /* 0: one that is free */
+	int passed_fd; /* a socket that listens, to be used instead; 0: none */
 };
 
 /* Long times, much room, ten events a file from number 1 on. */
