@@ -19,7 +19,8 @@
 #define TURN_MESSAGES    64       /* taken from one connection before the others get their turn */
 #define REDIAL_MIN_USEC  (20 * USEC_PER_MSEC)
 #define REDIAL_MAX_USEC  (500 * USEC_PER_MSEC)
-#define SOCKET_FILE_MODE 0660 /* the group's stages and nobody else */
+#define REDIAL_IPC_USEC  (50 * USEC_PER_MSEC) /* the same, where a try costs next to nothing */
+#define SOCKET_FILE_MODE 0660                 /* the group's stages and nobody else */
 
 /* Connections that have not said hello, beside the endpoint's own limit. */
 #define HANDSHAKES_MAX    16
@@ -219,10 +220,10 @@ static void release_link(struct link *c)
 
 static void redial(struct endpoint *e)
 {
+	uint64_t most = e->is_ipc ? REDIAL_IPC_USEC : REDIAL_MAX_USEC;
+
 	loop_timer_set(e->loop, &e->again, e->redial_usec);
-	e->redial_usec *= 2;
-	if (e->redial_usec > REDIAL_MAX_USEC)
-		e->redial_usec = REDIAL_MAX_USEC;
+	e->redial_usec = 2 * e->redial_usec < most ? 2 * e->redial_usec : most;
 }
 
 static void end_link(struct link *c)

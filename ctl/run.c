@@ -160,12 +160,13 @@ static void start_child(struct child *c);
 
 static void restart_later(struct child *c)
 {
-	uint64_t lived = loop_now_usec(c->run->loop) - c->started_usec;
+	uint64_t lived = loop_now_usec(c->run->loop) - c->started_usec, next;
 
 	if (lived >= OLD_AGE_USEC)
-		c->delay_usec = DELAY_MIN_USEC;
+		c->delay_usec = 0;
 	loop_timer_set(c->run->loop, &c->timer, c->delay_usec);
-	c->delay_usec = c->delay_usec * 2 < DELAY_MAX_USEC ? c->delay_usec * 2 : DELAY_MAX_USEC;
+	next = c->delay_usec > 0 ? 2 * c->delay_usec : DELAY_MIN_USEC;
+	c->delay_usec = next < DELAY_MAX_USEC ? next : DELAY_MAX_USEC;
 }
 
 /* Stages by the flow of events: each gets to finish what the one before it sent. fanout is last, so

@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "common/memory.h"
+#include "common/system_certificates.h"
 
 /* A peer that is gone without a word is found by our pings; keepalive finds it too while its socket
  * is not being read. */
@@ -43,7 +44,7 @@ static void read_error(char *ret, size_t size)
 static int set_up(SSL_CTX *context, const char *ca_file, char *ret_error, size_t size)
 {
 	if (SSL_CTX_set_min_proto_version(context, TLS1_2_VERSION) != 1 ||
-	    SSL_CTX_set_default_verify_paths(context) != 1) {
+	    system_certificates_add(SSL_CTX_get_cert_store(context)) < 0) {
 		read_error(ret_error, size);
 		return -EINVAL;
 	}
@@ -54,7 +55,6 @@ static int set_up(SSL_CTX *context, const char *ca_file, char *ret_error, size_t
 		snprintf(ret_error, size, "network.ca_file %s: %s", ca_file, reason);
 		return -EINVAL;
 	}
-	ERR_clear_error(); /* a system without certificates of its own leaves a complaint */
 	SSL_CTX_set_verify(context, SSL_VERIFY_PEER, NULL);
 	SSL_CTX_set_session_cache_mode(context, SSL_SESS_CACHE_OFF);
 	SSL_CTX_set_mode(context, SSL_MODE_RELEASE_BUFFERS | SSL_MODE_ENABLE_PARTIAL_WRITE |

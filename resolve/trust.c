@@ -7,6 +7,8 @@
 #include <openssl/err.h>
 #include <openssl/ssl.h>
 
+#include "common/system_certificates.h"
+
 struct trust {
 	X509_STORE *store;
 };
@@ -17,15 +19,12 @@ int trust_new(const char *ca_file, struct trust **ret)
 	struct trust *t;
 
 	assert(store);
-	/* The system's folder is looked into when an issuer is asked for, and never twice for
-	 * one. */
-	if (!X509_STORE_set_default_paths(store) ||
+	if (system_certificates_add(store) < 0 ||
 	    (ca_file[0] && !X509_STORE_load_file(store, ca_file))) {
 		X509_STORE_free(store);
 		ERR_clear_error();
 		return -EINVAL;
 	}
-	ERR_clear_error(); /* a system without certificates is no error */
 	t = xcalloc(1, sizeof(*t));
 	t->store = store;
 	*ret = t;
