@@ -133,7 +133,8 @@ $(B)/tests/fuzz/%: $(B)/obj/tests/fuzz/%.o $(if $(FUZZ_MAIN),,$(B)/obj/tests/fuz
 DEPS_BUILD := gcc libc6-dev pkg-config ca-certificates libnng-dev libssl-dev libsecp256k1-dev libleveldb-dev libcbor-dev \
 	libcurl4-openssl-dev libsystemd-dev libwslay-dev libc-ares-dev libjansson-dev libjemalloc-dev libmicrohttpd-dev libinih-dev \
 	$(if $(filter mimalloc,$(ALLOCATOR)),libmimalloc-dev)
-DEPS_TEST := $(DEPS_BUILD) git clang clang-format libclang-rt-14-dev llvm shellcheck mandoc prometheus nginx-light systemd openssl
+DEPS_TEST := $(DEPS_BUILD) git clang clang-format libclang-rt-14-dev llvm shellcheck mandoc prometheus nginx-light systemd openssl \
+	chromium python3-websocket python3-websockets
 missing = $(shell for p in $(1); do dpkg-query -W -f '$${Status}' $$p 2>/dev/null | grep -q 'ok installed' || echo $$p; done)
 # npm in whatever form the machine has it.
 npm = $(if $(shell command -v npm),,npm)
