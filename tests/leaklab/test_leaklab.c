@@ -20,7 +20,7 @@
 #define SLACK_BYTES MIB(1)
 #define PROCESSES   3 /* one after another */
 
-#define FLAT_MIB 16.0 /* an hour; of one that does not leak */
+#define FLAT_MIB 2.0 /* an hour; of one that does not leak */
 
 /* The slopes of `standpipe top`, and how many times any other stage's one has to be that stands
  * out: what libraries hold, and allocators unused, comes and goes in all of them. */

@@ -16,6 +16,15 @@ void watch_release(struct watch *w)
 	free(w->samples);
 }
 
+void watch_add(struct watch *w, const struct watch_sample *s)
+{
+	if (w->count == w->cap) {
+		w->cap = w->cap ? 2 * w->cap : 256;
+		w->samples = xrealloc(w->samples, w->cap * sizeof(*w->samples));
+	}
+	w->samples[w->count++] = *s;
+}
+
 /* A counter that falls is another process's. */
 static void count_resolves(struct watch *w, struct span page)
 {
@@ -46,6 +55,29 @@ static bool ask(struct watch *w, enum bench_stage stage, struct buf *page)
 	}
 }
 
+/* 0 if it has none of that name. */
+static int64_t account(struct span page, const char *what)
+{
+	int64_t bytes = group_metric_in(page, "relay_accounted_bytes", what);
+
+	return bytes > 0 ? bytes : 0;
+}
+
+static void read_page(struct span page, enum bench_stage stage, struct watch_sample *ret)
+{
+	int64_t in_use = group_metric_in(page, "relay_malloc_in_use_bytes", "");
+	int64_t fill = group_metric_in(page, "relay_cache_fill_permille", "");
+	int64_t *bytes = ret->bytes[stage];
+
+	bytes[WATCH_UNACCOUNTED] = group_metric_in(page, "relay_unaccounted_bytes", "");
+	bytes[WATCH_LIBRARIES] = account(page, "what=\"openssl\"") + account(page, "what=\"curl\"");
+	bytes[WATCH_UNUSED] = group_metric_in(page, "relay_malloc_arena_bytes", "") - in_use;
+	bytes[WATCH_IN_USE] = in_use;
+	bytes[WATCH_RSS] = group_metric_in(page, "relay_process_rss_bytes", "");
+	bytes[WATCH_ANONYMOUS] = group_metric_in(page, "relay_process_anonymous_bytes", "");
+	ret->cache_permille[stage] = fill >= 0 ? fill : 1000;
+}
+
 static bool take_sample(struct watch *w)
 {
 	struct watch_sample s = {.at_usec = loop_now_usec(w->relay->loop)};
@@ -55,26 +87,13 @@ static bool take_sample(struct watch *w)
 	buf_init(&page, MIB(1));
 	for (enum bench_stage i = 0; i < BENCH_STAGES && ok; i++) {
 		ok = ask(w, i, &page);
-		struct span p = buf_span(&page);
-		int64_t in_use = group_metric_in(p, "relay_malloc_in_use_bytes", "");
-
-		s.bytes[i][WATCH_UNACCOUNTED] = group_metric_in(p, "relay_unaccounted_bytes", "");
-		s.bytes[i][WATCH_UNUSED] = group_metric_in(p, "relay_malloc_arena_bytes", "") -
-					   in_use;
-		s.bytes[i][WATCH_IN_USE] = in_use;
-		s.bytes[i][WATCH_RSS] = group_metric_in(p, "relay_process_rss_bytes", "");
-		s.bytes[i][WATCH_ANONYMOUS] = group_metric_in(p, "relay_process_anonymous_bytes",
-							      "");
+		read_page(buf_span(&page), i, &s);
 		if (i == BENCH_RESOLVE)
-			count_resolves(w, p);
+			count_resolves(w, buf_span(&page));
 	}
 	buf_release(&page);
 	s.resolves = w->resolves;
-	if (w->count == w->cap) {
-		w->cap = w->cap ? 2 * w->cap : 256;
-		w->samples = xrealloc(w->samples, w->cap * sizeof(*w->samples));
-	}
-	w->samples[w->count++] = s;
+	watch_add(w, &s);
 	return ok;
 }
 

@@ -9,6 +9,7 @@
 
 enum watch_series {
 	WATCH_UNACCOUNTED, /* a leak */
+	WATCH_LIBRARIES,   /* of OpenSSL and curl: one too, if it goes on */
 	WATCH_UNUSED,      /* held by the allocator, and not in use: fragmentation */
 	WATCH_IN_USE,
 	WATCH_RSS,
@@ -20,6 +21,7 @@ struct watch_sample {
 	uint64_t at_usec;
 	uint64_t resolves; /* since the watch began */
 	int64_t bytes[BENCH_STAGES][WATCH_SERIES];
+	int64_t cache_permille[BENCH_STAGES]; /* how full its cache is; 1,000: it has none */
 };
 
 struct watch {
@@ -37,6 +39,8 @@ void watch_release(struct watch *w);
 /* Samples for so long. False (and a failed check) if a stage does not answer; a resolver that is
  * being started again is waited for. */
 bool watch_for(struct watch *w, uint64_t usec);
+/* One sample more, from elsewhere. */
+void watch_add(struct watch *w, const struct watch_sample *s);
 /* Whether each stage knows its own slopes. */
 bool watch_is_known(struct watch *w);
 
