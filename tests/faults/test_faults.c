@@ -13,9 +13,10 @@
 #define LONG_USEC         (20 * USEC_PER_SEC)
 #define DARK_USEC         (150 * USEC_PER_SEC)
 #define DARK_EVERY        60 /* random schedules: one of them is that long and dark */
+#define CHANGES_EVERY     3  /* random schedules: in one of them identities change */
 #define DARK_ACCOUNTS     4000
 #define DARK_WINDOW_BYTES MIB(128)
-#define PER_SEC           2300 /* 2,000 in the mean: before identities change all has to have come */
+#define PER_SEC           2300 /* 2,000 in the mean: before identities change all has to come */
 #define SILENCE_USEC      (30 * USEC_PER_SEC)
 
 static uint64_t seconds_wanted(void)
@@ -167,7 +168,8 @@ static void the_long_run(void)
 			continue;
 		}
 		schedule_make(&s, ++seed, LONG_USEC, members);
-		go_on(&l, &s, "random");
+		l.settings.no_changes = i % CHANGES_EVERY != 0;
+		go_on(&l, &s, l.settings.no_changes ? "random" : "random, with changes");
 	}
 	ordeal_print(&l.sum);
 	printf("# schedules=%u (%u of a single fault) failed=%u seconds=%.0f, of them with faults "
