@@ -3,14 +3,14 @@
 #include <errno.h>
 #include <inttypes.h>
 #include <stdlib.h>
+#include <unistd.h>
 
 #include "common/limits.h"
 #include "common/log.h"
-#include "common/message.h"
-#include "common/pipe.h"
 
 #define SITES_SHOWN 20
-#define REPORT_MAX  KIB(256) /* bytes; SITES_SHOWN of the longest stacks are 80 KiB */
+#define REPORT_MAX  KIB(256)             /* bytes; SITES_SHOWN of the longest stacks are 80 KiB */
+#define STOP_USEC   (20 * USEC_PER_MSEC) /* for the answer to be on its way */
 
 struct control {
 	struct loop *loop;
@@ -19,6 +19,12 @@ struct control {
 	struct settings *settings;
 	struct heap *heap;
 	uint64_t marked_usec;
+	struct loop_timer stop_timer;
+	void (*stop)(void *arg);
+	void *stop_arg;
+	enum message_type own_type; /* 0: none */
+	void (*own_request)(void *arg, struct call *call, struct reader *r);
+	void *own_arg;
 };
 
 /* Answers. */
@@ -150,6 +156,28 @@ static void answer_heap(struct control *c, struct call *call, enum heap_order or
 	buf_release(&out);
 }
 
+/* The end. */
+
+static void on_stop_timer(void *arg)
+{
+	struct control *c = arg;
+
+	c->stop(c->stop_arg);
+}
+
+static void answer_stop(struct control *c, struct call *call, uint64_t pid)
+{
+	if (pid != (uint64_t)getpid()) {
+		tell(call, false, SPAN_LITERAL("this is another process already"));
+		return;
+	}
+	tell(call, true, SPAN_EMPTY);
+	if (!loop_timer_is_set(&c->stop_timer)) {
+		log_notice("asked to end by an order");
+		loop_timer_set(c->loop, &c->stop_timer, STOP_USEC);
+	}
+}
+
 /* The pipe. */
 
 static void on_request(void *arg, struct call *call, struct span message)
@@ -158,6 +186,7 @@ static void on_request(void *arg, struct call *call, struct span message)
 	struct reader r = reader_of(message);
 	enum message_type type;
 	uint8_t order;
+	uint64_t pid;
 
 	if (message_get_type(&r, &type) < 0)
 		call_drop(call);
@@ -168,12 +197,17 @@ static void on_request(void *arg, struct call *call, struct span message)
 	else if (type == MESSAGE_HEAP && reader_get_u8(&r, &order) == 0 && r.left == 0 &&
 		 order >= HEAP_START && order <= HEAP_STOP)
 		answer_heap(c, call, (enum heap_order)order);
+	else if (type == MESSAGE_STOP && reader_get_u64(&r, &pid) == 0 && r.left == 0)
+		answer_stop(c, call, pid);
+	else if (type == c->own_type)
+		c->own_request(c->own_arg, call, &r);
 	else
 		call_drop(call);
 }
 
 int control_open(struct loop *loop, const char *url, struct metrics *metrics,
-		 struct settings *settings, struct heap *heap, struct control **ret)
+		 struct settings *settings, struct heap *heap, void (*stop)(void *arg), void *arg,
+		 struct control **ret)
 {
 	struct control *c = xcalloc(1, sizeof(*c));
 	const struct pipe_handler handler = {.request = on_request, .arg = c};
@@ -183,6 +217,9 @@ int control_open(struct loop *loop, const char *url, struct metrics *metrics,
 	c->metrics = metrics;
 	c->settings = settings;
 	c->heap = heap;
+	c->stop = stop;
+	c->stop_arg = arg;
+	loop_timer_init(&c->stop_timer, on_stop_timer, c);
 	c->marked_usec = loop_now_usec(loop); /* it may sample from its very beginning */
 	error = pipe_listen_rep(loop, url, &handler, &c->pipe);
 	if (error) {
@@ -193,10 +230,19 @@ int control_open(struct loop *loop, const char *url, struct metrics *metrics,
 	return 0;
 }
 
+void control_on_request(struct control *c, enum message_type type,
+			void (*request)(void *arg, struct call *call, struct reader *r), void *arg)
+{
+	c->own_type = type;
+	c->own_request = request;
+	c->own_arg = arg;
+}
+
 void control_close(struct control *c)
 {
 	if (!c)
 		return;
+	loop_timer_cancel(c->loop, &c->stop_timer);
 	pipe_close(c->pipe);
 	free(c);
 }

@@ -30,6 +30,9 @@ static bool type_is_known(uint8_t type)
 	case MESSAGE_SETTING:
 	case MESSAGE_HEAP:
 	case MESSAGE_TOLD:
+	case MESSAGE_STOP:
+	case MESSAGE_CONSUMERS:
+	case MESSAGE_CONSUMERS_LISTED:
 		return true;
 	}
 	return false;
@@ -520,6 +523,32 @@ int host_check_decode(struct reader *r, struct host_check *ret)
 		return -EBADMSG;
 	*r = in;
 	*ret = (struct host_check){(enum host_check_result)result, reason};
+	return 0;
+}
+
+void consumer_info_encode(struct buf *b, const struct consumer_info *c)
+{
+	buf_put_u64(b, c->id);
+	buf_put_u64(b, c->connected_usec);
+	buf_put_u64(b, c->events);
+	buf_put_u64(b, c->bytes);
+	buf_put_u64(b, c->lag);
+	message_put_text(b, c->remote);
+	message_put_text(b, c->agent);
+}
+
+int consumer_info_decode(struct reader *r, struct consumer_info *ret)
+{
+	struct reader in = *r;
+	struct consumer_info c;
+
+	if (reader_get_u64(&in, &c.id) < 0 || reader_get_u64(&in, &c.connected_usec) < 0 ||
+	    reader_get_u64(&in, &c.events) < 0 || reader_get_u64(&in, &c.bytes) < 0 ||
+	    reader_get_u64(&in, &c.lag) < 0 || message_get_text(&in, LIMIT_REMOTE, &c.remote) < 0 ||
+	    message_get_text(&in, CONSUMER_AGENT_MAX, &c.agent) < 0)
+		return -EBADMSG;
+	*r = in;
+	*ret = c;
 	return 0;
 }
 

@@ -41,10 +41,15 @@ enum message_type {
 	MESSAGE_ACCOUNTS_COUNTED = 39, /* the answer: u32 count, u64 counts, in the order asked */
 	MESSAGE_METRICS = 64,          /* ctl -> every stage, control pipe */
 	MESSAGE_METRICS_REPLY = 65,    /* the answer: Prometheus' text to the end of the message */
-	MESSAGE_SETTING = 66, /* ctl -> a stage: "section.key=value" or "section.key", settings.h;
+	MESSAGE_SETTING = 66,   /* ctl -> a stage: "section.key=value" or "section.key", settings.h;
 				 or nothing, which asks for a list; to the end of the message */
-	MESSAGE_HEAP = 67,    /* ctl -> a stage: u8 enum heap_order */
-	MESSAGE_TOLD = 68,    /* the answer to both: u8 whether it was done, then text */
+	MESSAGE_HEAP = 67,      /* ctl -> a stage: u8 enum heap_order */
+	MESSAGE_TOLD = 68,      /* the answer to these orders: u8 whether it was done, then text */
+	MESSAGE_STOP = 69,      /* ctl -> a stage: u64 pid; that process ends as by SIGTERM, and no
+				 other, which the message may reach if it is sent again */
+	MESSAGE_CONSUMERS = 70, /* ctl -> fanout: u64 id; those below it, 0: all */
+	MESSAGE_CONSUMERS_LISTED = 71, /* the answer: struct consumer_info, the highest id first, as
+					  many as CONSUMERS_LISTED; none: there are no more */
 };
 
 /* Orders about heap profiles, heap.h. */
@@ -232,6 +237,23 @@ struct host_check {
 /* u8 result, u16 + reason */
 void host_check_encode(struct buf *b, const struct host_check *c);
 int host_check_decode(struct reader *r, struct host_check *ret) MUST_CHECK;
+
+#define CONSUMERS_LISTED   1000
+#define CONSUMER_AGENT_MAX 80 /* bytes of its User-Agent that are kept */
+
+/* A consumer of the stream, for people. */
+struct consumer_info {
+	uint64_t id;             /* rises; of one process */
+	uint64_t connected_usec; /* since 1970 */
+	uint64_t events;         /* that it was sent, */
+	uint64_t bytes;
+	uint64_t lag;       /* and that it was not yet */
+	struct span remote; /* address */
+	struct span agent;  /* as it calls itself; may be empty */
+};
+/* u64 each, in this order, u16 + remote, u16 + agent */
+void consumer_info_encode(struct buf *b, const struct consumer_info *c);
+int consumer_info_decode(struct reader *r, struct consumer_info *ret) MUST_CHECK;
 
 #define HOST_LIST_MAX 1000
 struct host_list {

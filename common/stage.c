@@ -290,6 +290,8 @@ static void register_metrics(struct stage *s)
 	*metrics_gauge(m, "relay_process_start_time_seconds",
 		       "When the process was started, since 1970.",
 		       NULL) = (int64_t)(clock_usec() / USEC_PER_SEC);
+	s->ready = metrics_gauge(m, "relay_process_ready",
+				 "1 from when it is ready until it is asked to end.", NULL);
 	metrics_seconds_call(m, "relay_process_cpu_seconds_total", "Processor time of all threads.",
 			     NULL, cpu_usec, NULL);
 	metrics_gauge_call(m, "relay_process_open_fds", "Open descriptors.", NULL, open_descriptors,
@@ -324,6 +326,30 @@ static void count_start(struct stage *s, const char *name)
 		       NULL) = (int64_t)starts;
 }
 
+/* Stopping. */
+
+static void give_up(void *arg)
+{
+	struct stage *s = arg;
+
+	log_error("the stage did not stop in time, and is ended");
+	loop_quit(s->loop, STAGE_EXIT_AGAIN);
+}
+
+static void begin_stop(void *arg)
+{
+	struct stage *s = arg;
+
+	if (s->stopping)
+		return;
+	s->stopping = true;
+	*s->ready = 0;
+	log_info("stopping");
+	sd_notifyf(0, "STOPPING=1\nEXTEND_TIMEOUT_USEC=%" PRIu64, s->stop_usec + STOP_MARGIN_USEC);
+	loop_timer_set(s->loop, &s->stop_limit, s->stop_usec);
+	s->stop(s->stop_arg);
+}
+
 /* The control pipe. */
 
 static int open_control(struct stage *s, enum stage_kind kind)
@@ -343,7 +369,8 @@ static int open_control(struct stage *s, enum stage_kind kind)
 	else
 		snprintf(name, sizeof(name), "%s", s->name);
 	stage_pipe_url(s, "control", name, 0, url);
-	error = control_open(s->loop, url, s->metrics, s->settings, s->heap, &s->control);
+	error = control_open(s->loop, url, s->metrics, s->settings, s->heap, begin_stop, s,
+			     &s->control);
 	if (error)
 		log_error("the control pipe cannot be opened: %s: %s", url, strerror(-error));
 	else
@@ -455,7 +482,7 @@ int stage_init(struct stage *s, const char *name, enum stage_kind kind, int argc
 	return status;
 }
 
-/* Running and stopping. */
+/* Running. */
 
 static void feed_watchdog(void *arg)
 {
@@ -463,27 +490,6 @@ static void feed_watchdog(void *arg)
 
 	sd_notify(0, "WATCHDOG=1");
 	loop_timer_set(s->loop, &s->watchdog, s->watchdog_usec / 2);
-}
-
-static void give_up(void *arg)
-{
-	struct stage *s = arg;
-
-	log_error("the stage did not stop in time, and is ended");
-	loop_quit(s->loop, STAGE_EXIT_AGAIN);
-}
-
-static void begin_stop(void *arg)
-{
-	struct stage *s = arg;
-
-	if (s->stopping)
-		return;
-	s->stopping = true;
-	log_info("stopping");
-	sd_notifyf(0, "STOPPING=1\nEXTEND_TIMEOUT_USEC=%" PRIu64, s->stop_usec + STOP_MARGIN_USEC);
-	loop_timer_set(s->loop, &s->stop_limit, s->stop_usec);
-	s->stop(s->stop_arg);
 }
 
 void stage_stop(struct stage *s)
@@ -504,6 +510,7 @@ int stage_run(struct stage *s, void (*stop)(void *arg), void *arg)
 		feed_watchdog(s);
 	log_info("ready");
 	sd_notify(0, "READY=1");
+	*s->ready = 1;
 	status = loop_run(s->loop);
 	loop_timer_cancel(s->loop, &s->stop_limit);
 	loop_timer_cancel(s->loop, &s->watchdog);

@@ -65,6 +65,7 @@ struct stage {
 	uint64_t watchdog_usec;
 	uint64_t stop_usec; /* STAGE_STOP_USEC, unless the stage or a test says otherwise */
 	bool stopping;
+	int64_t *ready; /* the metric */
 	void (*stop)(void *arg);
 	void *stop_arg;
 };

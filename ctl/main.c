@@ -12,6 +12,7 @@
 #include "ctl/memory_table.h"
 #include "ctl/order.h"
 #include "ctl/rebuild.h"
+#include "ctl/restart.h"
 #include "ctl/run.h"
 #include "ctl/status.h"
 #include "ctl/top.h"
@@ -24,6 +25,7 @@ static const char usage[] =
 	"\n"
 	"  run       start the whole group in the foreground; Ctrl-C stops it in order\n"
 	"  status    each process of a running group: pid, uptime, memory, main counters\n"
+	"  restart STAGE   restart its processes one after another, or one alone: fanout-1\n"
 	"  config    print the configuration, every key explained\n"
 	"  check     check recorded frames as a running relay would; see check --help\n"
 	"  rebuild   make the lost state of store anew from its log; no relay may be running\n"
@@ -175,6 +177,11 @@ static int do_settings(struct arguments *a, const struct group *g, char **args)
 	return order_settings(g, a->config);
 }
 
+static int do_restart(struct arguments *a, const struct group *g, char **args)
+{
+	return restart_members(g, a->config, args[0]);
+}
+
 static int do_rebuild(struct arguments *a, const struct group *g, char **args)
 {
 	(void)g;
@@ -198,7 +205,7 @@ static const struct {
 	{"run", 0, do_run},         {"status", 0, do_status},     {"top", 0, do_top},
 	{"memory", 1, do_memory},   {"heap", 2, do_heap},         {"set", 2, do_set},
 	{"unset", 1, do_unset},     {"settings", 0, do_settings}, {"config", 0, do_config},
-	{"rebuild", 0, do_rebuild},
+	{"rebuild", 0, do_rebuild}, {"restart", 1, do_restart},
 };
 
 static int run_command(struct arguments *a, char **words, int count)

@@ -39,6 +39,7 @@ struct child {
 	bool stopping;
 	uint64_t started_usec;
 	uint64_t delay_usec; /* before it is started again */
+	uint64_t stop_usec;  /* in which it stops, as it says itself */
 	struct loop_io exited;
 	struct loop_io output;
 	struct loop_timer timer; /* starts it again, or kills it */
@@ -189,7 +190,7 @@ static void stop_next(struct run *r)
 			if (!c->stopping) {
 				c->stopping = true;
 				kill(c->pid, SIGTERM);
-				loop_timer_set(r->loop, &c->timer, KILL_USEC);
+				loop_timer_set(r->loop, &c->timer, c->stop_usec);
 			}
 		}
 		if (running)
@@ -240,6 +241,9 @@ static void child_exited(void *arg, uint32_t events)
 		say("%s cannot run with these settings; stopping", c->member->name);
 		stop_group(c->run, WEXITSTATUS(status));
 	} else {
+		/* It was asked to end, or ends to be started again. */
+		if (WIFEXITED(status) && WEXITSTATUS(status) == 0)
+			c->delay_usec = DELAY_MIN_USEC;
 		restart_later(c);
 	}
 }
@@ -269,6 +273,7 @@ static void start_child(struct child *c)
 	}
 	fcntl(output[0], F_SETFL, O_NONBLOCK);
 	c->started_usec = loop_now_usec(c->run->loop);
+	c->stop_usec = KILL_USEC;
 	c->pid = fork();
 	if (c->pid == 0)
 		become_stage(c, output[1], parent);
@@ -307,7 +312,10 @@ static void take_notice(struct child *c, const char *text)
 
 	if (strstr(text, "READY=1"))
 		c->ready = true;
-	if (c->stopping && limit && sscanf(limit, "EXTEND_TIMEOUT_USEC=%" SCNu64, &usec) == 1)
+	if (!limit || sscanf(limit, "EXTEND_TIMEOUT_USEC=%" SCNu64, &usec) != 1)
+		return;
+	c->stop_usec = usec;
+	if (c->stopping)
 		loop_timer_set(c->run->loop, &c->timer, usec);
 }
 

@@ -37,6 +37,7 @@ RECODE(head, )
 RECODE(xrpc_request, )
 RECODE(xrpc_reply, )
 RECODE(host_check, )
+RECODE(consumer_info, )
 RECODE(host_list, free(decoded.hosts))
 
 static void put_event(struct buf *b, unsigned number)
@@ -172,6 +173,21 @@ static void put_host_check(struct buf *b, unsigned number)
 	host_check_encode(b, &c);
 }
 
+static void put_consumer_info(struct buf *b, unsigned number)
+{
+	struct consumer_info c = {.id = 1};
+
+	if (number == 1)
+		c = (struct consumer_info){7,
+					   UINT64_C(1770000000000000),
+					   3,
+					   4000,
+					   5,
+					   SPAN_LITERAL("[192.0.2.1]:5"),
+					   SPAN_LITERAL("agent/1")};
+	consumer_info_encode(b, &c);
+}
+
 static void put_host_list(struct buf *b, unsigned number)
 {
 	struct span hosts[2] = {SPAN_LITERAL("a.example.com"), SPAN_LITERAL("b.example.com:8080")};
@@ -194,11 +210,13 @@ static const struct codec xrpc_request = {"xrpc_request", true, 3, put_xrpc_requ
 					  recode_xrpc_request};
 static const struct codec xrpc_reply = {"xrpc_reply", true, 2, put_xrpc_reply, recode_xrpc_reply};
 static const struct codec host_check = {"host_check", true, 2, put_host_check, recode_host_check};
+static const struct codec consumer_info = {"consumer_info", false, 2, put_consumer_info,
+					   recode_consumer_info};
 static const struct codec host_list = {"host_list", true, 3, put_host_list, recode_host_list};
 
 static const struct codec *const codecs[] = {
-	&event, &verified,     &ack,        &lookup,     &identity,
-	&head,  &xrpc_request, &xrpc_reply, &host_check, &host_list,
+	&event,        &verified,   &ack,        &lookup,    &identity,      &head,
+	&xrpc_request, &xrpc_reply, &host_check, &host_list, &consumer_info,
 };
 
 /* 0, or -EBADMSG with the reader where it was. From memory of just the message's size, so that
@@ -296,6 +314,9 @@ static const struct {
 	{&xrpc_reply, 1, "f501 02000000 7b7d"},
 	{&host_check, 0, "01 0000"},
 	{&host_list, 1, "01 0000 00000000"},
+	{&consumer_info, 1,
+	 "0700000000000000 00a0403dce490600 0300000000000000 a00f000000000000 0500000000000000 "
+	 "0d00 5b3139322e302e322e315d3a35 0700 6167656e742f31"},
 };
 
 TEST(layouts_are_fixed)
@@ -381,6 +402,8 @@ static const struct {
 	{&host_check, 0, "result 0", 0, 0},
 	{&host_check, 0, "result 6", 0, 6},
 	{&host_list, 1, "ok is 2", 0, 2},
+	{&consumer_info, 0, "remote of 65 bytes", 40, 65},
+	{&consumer_info, 0, "agent of 81 bytes", 42, 81},
 	{&host_list, 1, "1024 hosts", 4, 4},
 };
 

@@ -658,6 +658,42 @@ TEST(control_pipe)
 	notify_close(notify);
 }
 
+static void order_stop(const char *run, pid_t pid, bool done)
+{
+	struct control_reply r;
+	struct buf question;
+
+	buf_init(&question, 16);
+	message_put_type(&question, MESSAGE_STOP);
+	buf_put_u64(&question, (uint64_t)pid);
+	call_control(run, "store", buf_span(&question), 10 * USEC_PER_SEC, &r);
+	CHECK_INT(r.error, 0);
+	CHECK(r.text.len > 3 && r.text.ptr[1] == MESSAGE_TOLD && r.text.ptr[2] == done);
+	buf_release(&r.text);
+	buf_release(&question);
+}
+
+/* An order that is sent again, because its answer was lost, reaches the successor: it stays. */
+TEST(a_process_ends_by_an_order_that_names_it)
+{
+	struct place p;
+	struct child c;
+	int notify = notify_open();
+
+	place_init(&p);
+	{
+		const char *const arguments[] = {PLACE(p), "--set", "store.metrics_port=0", NULL};
+
+		child_start(&c, "store", arguments);
+	}
+	notify_expect(notify, "READY=1");
+	order_stop(p.run, c.pid - 1, false);
+	order_stop(p.run, c.pid, true);
+	CHECK_INT(child_wait(&c), 0);
+	notify_expect(notify, "STOPPING=1");
+	notify_close(notify);
+}
+
 static void order_heap(const char *run, uint8_t order)
 {
 	const uint8_t question[] = {MESSAGE_VERSION, MESSAGE_HEAP, order};

@@ -85,9 +85,12 @@ struct consumer {
 		size_t offset, size;
 	} * list;
 	bool closed;
-	bool bad; /* something that is no binary message with a frame that has a seq */
+	bool told_to_go; /* by a close frame; then it goes */
+	bool bad;        /* something that is no binary message with a frame that has a seq */
 };
 /* cursor: -1 for none. The connection is made when this returns. */
 void consumer_open(struct consumer *c, struct group_test *g, int64_t cursor);
+/* false: it was refused; it is closed then. */
+bool consumer_try(struct consumer *c, struct group_test *g, int64_t cursor);
 void consumer_close(struct consumer *c);
 struct span consumer_frame(const struct consumer *c, size_t i);
