@@ -5,21 +5,17 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
-#include <linux/sockios.h>
 #include <netinet/tcp.h>
 #include <stdlib.h>
-#include <sys/ioctl.h>
-#include <sys/sendfile.h>
 #include <sys/socket.h>
-#include <unistd.h>
 
 #include "common/log.h"
 
 #include "fanout/consumers.h"
 #include "fanout/notice.h"
 
-#define OUT_MAX     1024 /* bytes: the longest notice, a pong, and a close frame */
-#define INPUT_BYTES 4096 /* read at a time; consumers have little to say */
+#define OUT_MAX  1024       /* bytes: the longest notice, a pong, and a close frame */
+#define NOT_SENT UINT64_MAX /* a ping that is on its way to the socket */
 
 static const struct {
 	const char *name;
@@ -56,7 +52,7 @@ static void set_remote(struct consumer *c)
 	char host[INET6_ADDRSTRLEN] = "?";
 	unsigned port = 0;
 
-	if (getpeername(c->io.fd, (struct sockaddr *)&address, &len) == 0 &&
+	if (getpeername(c->wire.fd, (struct sockaddr *)&address, &len) == 0 &&
 	    address.ss_family == AF_INET6) {
 		const struct sockaddr_in6 *in6 = (const struct sockaddr_in6 *)&address;
 		inet_ntop(AF_INET6, &in6->sin6_addr, host, sizeof(host));
@@ -81,11 +77,12 @@ static void set_options(int fd)
 
 static void on_ready(void *arg, uint32_t events);
 
-struct consumer *consumer_new(struct consumers *set, int fd, uint64_t seq)
+struct consumer *consumer_new(struct consumers *set, const struct wire *wire, uint64_t seq)
 {
 	struct consumer *c = xcalloc(1, sizeof(*c));
 
 	c->set = set;
+	c->wire = *wire;
 	place_init(&c->place, seq);
 	buf_init(&c->out, OUT_MAX);
 	websocket_input_init(&c->input);
@@ -96,10 +93,10 @@ struct consumer *consumer_new(struct consumers *set, int fd, uint64_t seq)
 	set->first = c;
 	set->count++;
 	++*set->started_total;
-	set_options(fd);
+	set_options(c->wire.fd);
 	loop_io_init(&c->io, on_ready, c);
 	c->events = EPOLLIN;
-	loop_io_add(set->loop, &c->io, fd, c->events);
+	loop_io_add(set->loop, &c->io, c->wire.fd, c->events);
 	set_remote(c);
 	log_debug("consumer %s: begins at %" PRIu64, c->remote, seq);
 	return c;
@@ -126,17 +123,12 @@ static void log_end(struct consumer *c, enum consumer_end end)
 void consumer_free(struct consumer *c, enum consumer_end end)
 {
 	struct consumers *set = c->set;
-	int fd = c->io.fd;
+	bool in_order = c->close_received && c->close_sent && c->out.len == 0;
 
 	log_end(c, end);
 	++*set->ends_total[end];
-	if (!c->close_received || !c->close_sent || c->out.len > 0) {
-		/* Cut off: what the kernel holds for it goes at once, not when TCP gives up. */
-		struct linger now = {.l_onoff = 1};
-		setsockopt(fd, SOL_SOCKET, SO_LINGER, &now, sizeof(now));
-	}
 	loop_io_remove(set->loop, &c->io);
-	close(fd);
+	wire_close(&c->wire, in_order);
 	place_release(&c->place, set->window);
 	buf_release(&c->out);
 	if (c->previous)
@@ -194,13 +186,18 @@ static enum step written(struct consumer *c, ssize_t n)
 
 static enum step send_out(struct consumer *c)
 {
-	ssize_t n = send(c->io.fd, c->out.ptr, c->out.len, MSG_NOSIGNAL);
+	ssize_t n = wire_send(&c->wire, buf_span(&c->out));
 	enum step step = written(c, n);
 
-	if (step == STEP_AGAIN && (size_t)n < c->out.len)
+	if (step != STEP_AGAIN)
+		return step;
+	if ((size_t)n < c->out.len) {
 		buf_consume(&c->out, (size_t)n);
-	else if (step == STEP_AGAIN)
-		buf_trim(&c->out, 0);
+		return step;
+	}
+	buf_trim(&c->out, 0);
+	if (c->ping_bytes == NOT_SENT)
+		c->ping_bytes = wire_count(&c->wire).written;
 	return step;
 }
 
@@ -215,9 +212,8 @@ static void log_broken(const struct consumer *c, const char *reason)
 
 static enum step send_range(struct consumer *c)
 {
-	off_t offset = (off_t)c->range.start;
-	ssize_t n = sendfile(c->io.fd, c->place.file->messages_fd, &offset,
-			     (size_t)(c->range.end - c->range.start));
+	ssize_t n = wire_send_file(&c->wire, c->place.file->messages_fd, c->range.start,
+				   (size_t)(c->range.end - c->range.start));
 
 	/* The disk fails, or the file is shorter than its index says; the middle of a message is no
 	 * place for a close frame. */
@@ -285,7 +281,7 @@ static enum step begin_next(struct consumer *c, bool had_range)
 		c->ping_due = false;
 		websocket_put_control(&c->out, WEBSOCKET_OP_PING, SPAN_EMPTY);
 		c->ping_usec = loop_now_usec(c->set->loop);
-		c->ping_bytes = c->written_bytes + c->out.len;
+		c->ping_bytes = NOT_SENT;
 		return STEP_AGAIN;
 	}
 	if (had_range)
@@ -354,8 +350,8 @@ void consumer_feed(struct consumer *c, struct span bytes)
 
 static void read_some(struct consumer *c)
 {
-	uint8_t bytes[INPUT_BYTES];
-	ssize_t n = recv(c->io.fd, bytes, sizeof(bytes), 0);
+	uint8_t bytes[WIRE_RECEIVE_BYTES];
+	ssize_t n = wire_receive(&c->wire, bytes, sizeof(bytes));
 
 	if (n > 0)
 		consumer_feed(c, span_of(bytes, (size_t)n));
@@ -385,17 +381,6 @@ uint64_t consumer_lag(const struct consumer *c)
 	return c->range.start < c->range.end ? lag + c->range.events : lag;
 }
 
-/* Bytes that the other end acknowledged. What waits in our kernel's queue was not taken by anybody.
- */
-static uint64_t taken_bytes(const struct consumer *c)
-{
-	int queued = 0;
-
-	if (ioctl(c->io.fd, SIOCOUTQ, &queued) < 0 || queued < 0)
-		return c->taken_bytes;
-	return c->written_bytes - (uint64_t)queued;
-}
-
 static bool is_silent(const struct consumer *c, uint64_t now_usec)
 {
 	return c->ping_usec > 0 && now_usec - c->ping_usec >= c->set->settings.ping_usec;
@@ -403,15 +388,16 @@ static bool is_silent(const struct consumer *c, uint64_t now_usec)
 
 void consumer_check(struct consumer *c, uint64_t now_usec)
 {
-	uint64_t taken = taken_bytes(c);
-	bool waits = c->events & EPOLLOUT || taken < c->written_bytes;
+	/* What waits in our kernel's queue was not taken by anybody. */
+	struct wire_count count = wire_count(&c->wire);
+	bool waits = c->events & EPOLLOUT || count.taken < count.written;
 
-	if (taken > c->taken_bytes || !waits)
+	if (count.taken > c->taken_bytes || !waits)
 		c->moved_usec = now_usec;
 	/* Whoever takes events behind a ping is alive, and may be far from the ping yet. */
-	if (taken > c->taken_bytes && taken > c->ping_bytes)
+	if (count.taken > c->taken_bytes && count.taken > c->ping_bytes)
 		c->ping_usec = 0;
-	c->taken_bytes = taken;
+	c->taken_bytes = count.taken;
 	if (c->closing) {
 		if (now_usec >= c->deadline_usec)
 			consumer_free(c, c->end);

@@ -22,6 +22,7 @@
 
 #include "fanout/websocket.h"
 #include "fanout/window.h"
+#include "fanout/wire.h"
 
 #define CONSUMER_UNSENT_BYTES RANGE_BYTES
 /* For the rest of a range, the close frame, and the answer to it. */
@@ -51,6 +52,7 @@ struct consumers;
 struct consumer {
 	struct consumers *set;
 	struct consumer *next, *previous;
+	struct wire wire;
 	struct loop_io io;
 	uint32_t events; /* what the loop waits for */
 
@@ -72,17 +74,17 @@ struct consumer {
 	enum websocket_code close_code;
 	uint64_t deadline_usec; /* and by then it is over */
 
-	uint64_t written_bytes;
-	uint64_t taken_bytes; /* of those, acknowledged by the other end when last looked at */
-	uint64_t moved_usec;  /* when that last grew, or there was nothing to take */
-	uint64_t quiet_usec;  /* when something was last sent or came in */
-	uint64_t ping_usec;   /* when the ping was sent that has no answer yet; 0: none */
-	uint64_t ping_bytes;  /* written_bytes with that ping */
+	uint64_t written_bytes; /* of events and frames */
+	uint64_t taken_bytes;   /* on the wire, when last looked at */
+	uint64_t moved_usec;    /* when that last grew, or there was nothing to take */
+	uint64_t quiet_usec;    /* when something was last sent or came in */
+	uint64_t ping_usec;     /* when the ping was sent that has no answer yet; 0: none */
+	uint64_t ping_bytes;    /* where on the wire it ends */
 	char remote[CONSUMER_REMOTE_SIZE];
 };
 
-/* Takes the descriptor. The consumer gets events from seq on; nothing is sent yet. */
-struct consumer *consumer_new(struct consumers *set, int fd, uint64_t seq);
+/* Takes the wire. The consumer gets events from seq on; nothing is sent yet. */
+struct consumer *consumer_new(struct consumers *set, const struct wire *wire, uint64_t seq);
 /* Frees it and ends its connection; counts and logs how it ended. */
 void consumer_free(struct consumer *c, enum consumer_end end);
 

@@ -94,11 +94,12 @@ bool consumers_are_full(const struct consumers *s)
 	return s->count >= s->settings.max || s->stopping;
 }
 
-void consumers_add(struct consumers *s, int fd, const struct cursor *cursor, struct span extra)
+void consumers_add(struct consumers *s, const struct wire *wire, const struct cursor *cursor,
+		   struct span extra)
 {
 	uint64_t seq;
 	enum cursor_place place = cursor_find(cursor, &s->window->head, &seq);
-	struct consumer *c = consumer_new(s, fd, seq);
+	struct consumer *c = consumer_new(s, wire, seq);
 
 	if (place == CURSOR_OUTDATED)
 		notice_put_info(

@@ -57,9 +57,10 @@ void consumers_init(struct consumers *s, struct loop *l, struct window *w,
 void consumers_release(struct consumers *s);
 
 bool consumers_are_full(const struct consumers *s);
-/* A new consumer whose handshake is done. Takes the descriptor; extra: what it sent behind the
- * handshake. The window is known. */
-void consumers_add(struct consumers *s, int fd, const struct cursor *cursor, struct span extra);
+/* A new consumer whose handshake is done. Takes the wire; extra: what it sent behind the handshake.
+ * The window is known. */
+void consumers_add(struct consumers *s, const struct wire *wire, const struct cursor *cursor,
+		   struct span extra);
 /* The log has grown: everybody is woken before the loop sleeps, or after the rest. */
 void consumers_wake(struct consumers *s);
 void consumers_close_all(struct consumers *s, enum consumer_end end);

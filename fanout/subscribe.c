@@ -67,7 +67,10 @@ static bool check_room(struct request *q)
 
 static void on_taken(struct request *q, int fd, struct span extra)
 {
-	consumers_add(&q->fanout->consumers, fd, &q->cursor, extra);
+	struct wire wire;
+
+	wire_init(&wire, fd);
+	consumers_add(&q->fanout->consumers, &wire, &q->cursor, extra);
 }
 
 void subscribe_answer(struct request *q)
