@@ -403,6 +403,10 @@ static pid_t start_command(struct group_test *g, const char *command)
 		sigprocmask(SIG_SETMASK, &none, NULL);
 		dup2(fd, STDOUT_FILENO);
 		dup2(fd, STDERR_FILENO);
+		/* As a service has it: with them each stage reads all the system's
+		 * certificates when it starts. */
+		unsetenv("SSL_CERT_FILE");
+		unsetenv("SSL_CERT_DIR");
 		for (size_t i = 0; i < g->environment_count; i++)
 			setenv(g->environment[i][0], g->environment[i][1], 1);
 		execv(g->program, args);
