@@ -1,7 +1,5 @@
 #include "validate/check.h"
 
-#include <assert.h>
-
 #include "common/limits.h"
 #include "validate/blocks.h"
 #include "validate/commit.h"
@@ -107,8 +105,22 @@ enum verdict check_fields(const struct frame *f, const struct check_rules *rules
 
 /* The blocks */
 
-/* The commit object: the archive's root, and what the frame says of it [sync: validation]. */
-static enum verdict open_commit(struct checker *c, const struct frame *f, struct commit *ret)
+/* The commit object, of a block that may not be hashed yet, and what the frame says of it [sync:
+ * validation]. */
+static enum verdict read_commit(const struct frame *f, struct span data, struct commit *ret)
+{
+	enum verdict v = commit_decode(data, ret);
+
+	if (v == VERDICT_ACCEPTED &&
+	    (!span_equal(ret->did, f->did) || !span_equal(ret->rev, f->rev)))
+		v = VERDICT_COMMIT_MISMATCH;
+	return v;
+}
+
+/* The archive, and the commit object in its root. Its block is only wanted, and is hashed with the
+ * others, unless there is something wrong with it. */
+static enum verdict open_commit(struct checker *c, const struct frame *f, struct block **ret_block,
+				struct commit *ret)
 {
 	struct block *block;
 	enum verdict v = blocks_load(&c->blocks, f->blocks);
@@ -122,22 +134,18 @@ static enum verdict open_commit(struct checker *c, const struct frame *f, struct
 		return VERDICT_BAD_CAR;
 	if (c->blocks.root.codec != CID_DAG_CBOR)
 		return VERDICT_COMMIT_BAD_OBJECT;
-	v = blocks_get(&c->blocks, &c->blocks.root, &block);
-	if (v == VERDICT_ACCEPTED)
-		v = commit_decode(block->data, ret);
-	if (v == VERDICT_ACCEPTED &&
-	    (!span_equal(ret->did, f->did) || !span_equal(ret->rev, f->rev)))
-		v = VERDICT_COMMIT_MISMATCH;
-	return v;
-}
-
-static enum verdict check_signature(struct checker *c, const struct commit *commit,
-				    const struct signature_key *key)
-{
-	commit_unsigned(commit, &c->unsigned_commit);
-	return signatures_verify(c->signatures, key, buf_span(&c->unsigned_commit), commit->sig)
-		       ? VERDICT_ACCEPTED
-		       : VERDICT_BAD_SIGNATURE;
+	block = blocks_find(&c->blocks, &c->blocks.root);
+	if (!block)
+		return VERDICT_BLOCK_MISSING;
+	v = read_commit(f, block->data, ret);
+	if (v != VERDICT_ACCEPTED)
+		return blocks_get(&c->blocks, &c->blocks.root, &block) == VERDICT_BLOCK_HASH
+			       ? VERDICT_BLOCK_HASH
+			       : v;
+	blocks_want(&c->blocks, block);
+	commit_unsigned(ret, &c->unsigned_commit);
+	*ret_block = block;
+	return VERDICT_ACCEPTED;
 }
 
 /* The ops as the tree is asked about them: by path, of which there are no two the same. They come
@@ -190,22 +198,8 @@ static enum verdict check_records(const struct checker *c, const struct frame *f
 			return VERDICT_BLOCK_MISSING;
 		if (block->data.len > LIMIT_RECORD)
 			return VERDICT_RECORD_TOO_LARGE;
-		assert(block->is_hashed);
 	}
 	return VERDICT_ACCEPTED;
-}
-
-/* Undone, the ops must give the tree before: the one that prevData names, or, for a repository's
- * first commit, the empty one [sync: operation inversion]. */
-static enum verdict check_inversion(struct checker *c, const struct frame *f)
-{
-	const struct cid *want = f->has_prev_data ? &f->prev_data : &mst_empty_root;
-	struct cid root;
-	enum verdict v = mst_invert(c->mst, c->ops, f->op_count, &root);
-
-	if (v != VERDICT_ACCEPTED)
-		return v;
-	return cid_equal(&root, want) ? VERDICT_ACCEPTED : VERDICT_INVERSION_FAILED;
 }
 
 /* A legacy host's commit that does not say what was before: before a first one there was
@@ -218,6 +212,7 @@ static bool lacks_prev(const struct frame *f)
 	return !f->has_prev_data && f->since.len > 0;
 }
 
+/* All that the tree says, if its blocks are what their CIDs say. */
 static enum verdict check_tree(struct checker *c, const struct frame *f, const struct cid *data,
 			       const struct check_rules *rules)
 {
@@ -230,9 +225,67 @@ static enum verdict check_tree(struct checker *c, const struct frame *f, const s
 		v = mst_check(c->mst, c->ops, f->op_count);
 	if (v == VERDICT_ACCEPTED)
 		v = check_records(c, f);
-	if (v != VERDICT_ACCEPTED || (rules->is_legacy && lacks_prev(f)))
+	if (v == VERDICT_ACCEPTED && !(rules->is_legacy && lacks_prev(f)))
+		v = mst_invert(c->mst, c->ops, f->op_count);
+	return v;
+}
+
+/* Undone, the ops must give the tree before: the one that prevData names, or, for a repository's
+ * first commit, the empty one [sync: operation inversion]. */
+static enum verdict check_before(struct checker *c, const struct frame *f,
+				 const struct check_rules *rules)
+{
+	const struct cid *want = f->has_prev_data ? &f->prev_data : &mst_empty_root;
+	struct cid root;
+
+	if (rules->is_legacy && lacks_prev(f))
+		return VERDICT_ACCEPTED;
+	root = mst_before(c->mst);
+	return cid_equal(&root, want) ? VERDICT_ACCEPTED : VERDICT_INVERSION_FAILED;
+}
+
+/* key: NULL if the signature is not to be checked. */
+static enum verdict check_signature(struct checker *c, const struct commit *commit,
+				    const struct signature_key *key,
+				    const uint8_t digest[static SHA256_SIZE])
+{
+	if (!key || signatures_verify_digest(c->signatures, key, digest, commit->sig))
+		return VERDICT_ACCEPTED;
+	return VERDICT_BAD_SIGNATURE;
+}
+
+/* Most of the work is hashing, so all is hashed at once, after everything else was looked at; but
+ * what is found first to be wrong is the commit, then its signature, then the tree's blocks. */
+static enum verdict check_commit(struct checker *c, const struct frame *f,
+				 const struct block *block, const struct commit *commit,
+				 const struct signature_key *key, const struct check_rules *rules)
+{
+	struct sha256_work message = {.message = buf_span(&c->unsigned_commit)};
+	const enum verdict tree = check_tree(c, f, &commit->data, rules);
+	const enum verdict proof = mst_prove(c->mst, &message, 1);
+	enum verdict v = block->is_hashed ? VERDICT_ACCEPTED : VERDICT_BLOCK_HASH;
+
+	if (v == VERDICT_ACCEPTED)
+		v = check_signature(c, commit, key, message.digest);
+	if (v == VERDICT_ACCEPTED)
+		v = proof;
+	if (v == VERDICT_ACCEPTED)
+		v = tree;
+	return v == VERDICT_ACCEPTED ? check_before(c, f, rules) : v;
+}
+
+/* The commit and its signature are all that there is. */
+static enum verdict check_sync(struct checker *c, const struct commit *commit,
+			       const struct signature_key *key)
+{
+	uint8_t digest[SHA256_SIZE];
+	struct block *block;
+	enum verdict v = blocks_get(&c->blocks, &c->blocks.root, &block);
+
+	if (v != VERDICT_ACCEPTED)
 		return v;
-	return check_inversion(c, f);
+	sha256(buf_span(&c->unsigned_commit), digest);
+	return check_signature(c, commit, key, digest);
 }
 
 static void tell(const struct frame *f, const struct commit *commit, const struct cid *root,
@@ -250,30 +303,29 @@ static void tell(const struct frame *f, const struct commit *commit, const struc
 	ret->is_legacy = f->kind == EVENT_COMMIT && lacks_prev(f);
 }
 
-enum verdict check_blocks(struct checker *c, const struct frame *f, const struct signature_key *key,
+static enum verdict check(struct checker *c, const struct frame *f, const struct signature_key *key,
 			  const struct check_rules *rules, struct verified *ret)
 {
+	struct block *block;
 	struct commit commit;
-	enum verdict v = open_commit(c, f, &commit);
+	enum verdict v = open_commit(c, f, &block, &commit);
 
 	if (v == VERDICT_ACCEPTED)
-		v = check_signature(c, &commit, key);
-	if (v == VERDICT_ACCEPTED && f->kind == EVENT_COMMIT)
-		v = check_tree(c, f, &commit.data, rules);
+		v = f->kind == EVENT_COMMIT ? check_commit(c, f, block, &commit, key, rules)
+					    : check_sync(c, &commit, key);
 	if (v == VERDICT_ACCEPTED)
 		tell(f, &commit, &c->blocks.root, ret);
 	return v;
 }
 
+enum verdict check_blocks(struct checker *c, const struct frame *f, const struct signature_key *key,
+			  const struct check_rules *rules, struct verified *ret)
+{
+	return check(c, f, key, rules, ret);
+}
+
 enum verdict check_unsigned_blocks(struct checker *c, const struct frame *f,
 				   const struct check_rules *rules, struct verified *ret)
 {
-	struct commit commit;
-	enum verdict v = open_commit(c, f, &commit);
-
-	if (v == VERDICT_ACCEPTED && f->kind == EVENT_COMMIT)
-		v = check_tree(c, f, &commit.data, rules);
-	if (v == VERDICT_ACCEPTED)
-		tell(f, &commit, &c->blocks.root, ret);
-	return v;
+	return check(c, f, NULL, rules, ret);
 }

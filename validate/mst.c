@@ -25,13 +25,31 @@ struct level {
 	struct node node;
 	struct entry *last;        /* of the node; NULL: it has none yet */
 	const struct node *source; /* of its first entry */
+	bool has_fresh;            /* below it is a node that is not hashed yet */
 	const uint8_t *stub;
+};
+
+/* A subtree of the tree that is being made; without a digest: nothing. */
+struct subtree {
+	const uint8_t *digest; /* to come, if it is fresh */
+	bool is_fresh;
+};
+
+/* A node of the tree before, unless it came with the archive and is unchanged. */
+struct fresh {
+	struct fresh *next;
+	struct node node;           /* whose links are stubs */
+	const struct block *before; /* the node that has its first entry now; NULL: none */
+	bool has_fresh;             /* it leads to nodes whose digests are still to come */
+	bool is_hashed;
+	struct span encoding; /* of those that do not */
+	uint8_t digest[SHA256_SIZE];
 };
 
 struct mst {
 	struct arena arena;
 	struct buf encoding;
-	struct sha256_trace trace; /* of the hashes made while loading */
+	struct sha256_trace trace; /* of the hashes made last */
 	/* while loading */
 	struct blocks *blocks;
 	struct node *first_node, **last_node; /* all, parents first */
@@ -45,6 +63,8 @@ struct mst {
 	/* while inverting */
 	unsigned top; /* levels from here on are not open */
 	struct level levels[LIMIT_MST_DEPTH + 1];
+	struct fresh *first_fresh, **last_fresh; /* children first */
+	const uint8_t *before;                   /* the root; NULL: of the empty tree */
 };
 
 /* Of the block {e: [], l: null}. */
@@ -78,8 +98,8 @@ int64_t mst_memory_bytes(const struct mst *m)
 	return (int64_t)(sizeof(*m) + m->arena.bytes + m->encoding.cap);
 }
 
-/* Loading: gather decodes all nodes, prove hashes them and their keys, arrange checks how they
- * hang together. */
+/* Loading: gather decodes all nodes, arrange checks how they hang together. What the heights are
+ * follows from the root's; whether all keys have them is seen when they are hashed. */
 
 static struct cid cid_of_stub(const uint8_t *stub)
 {
@@ -135,40 +155,6 @@ static enum verdict gather(struct mst *m, struct link *link, unsigned depth)
 	return v;
 }
 
-/* From the hashes of the keys of all nodes. All keys of a node have one height. */
-static enum verdict set_heights(struct mst *m, const struct sha256_work *work)
-{
-	for (struct node *n = m->first_node; n; n = n->next)
-		for (const struct entry *e = n->first; e; e = e->next) {
-			unsigned height = node_height_of(work++->digest);
-
-			if (e != n->first && height != n->height)
-				return VERDICT_MST_BAD_NODE;
-			n->height = height;
-		}
-	return VERDICT_ACCEPTED;
-}
-
-/* Hashes all that is to be hashed in one go. */
-static enum verdict prove(struct mst *m)
-{
-	const size_t blocks = m->blocks->wanted_count, count = blocks + m->entry_count;
-	struct sha256_work *work = arena_get(&m->arena, count * sizeof(*work));
-	struct sha256_work *next = work;
-	enum verdict v;
-
-	for (size_t i = 0; i < blocks; i++, next++) {
-		next->message = m->blocks->wanted[i]->data;
-		m->blocks->wanted[i]->work = next;
-	}
-	for (const struct node *n = m->first_node; n; n = n->next)
-		for (const struct entry *e = n->first; e; e = e->next)
-			next++->message = e->key;
-	sha256_many(work, count, &m->trace);
-	v = blocks_prove(m->blocks, work);
-	return v == VERDICT_ACCEPTED ? set_heights(m, work + blocks) : v;
-}
-
 static void add_stub(struct mst *m, const uint8_t *digest, unsigned height)
 {
 	m->items[m->item_count++] = (struct item){.stub = digest, .height = height};
@@ -206,14 +192,14 @@ static enum verdict arrange_link(struct mst *m, struct link link, unsigned paren
 		add_stub(m, link.stub, parent_height - 1);
 		return VERDICT_ACCEPTED;
 	}
-	if (n->first ? n->height != parent_height - 1 : link_is_empty(n->left))
+	if (!n->first && link_is_empty(n->left))
 		return VERDICT_MST_BAD_NODE;
 	n->height = parent_height - 1;
 	return arrange(m, n);
 }
 
 /* The root has a key, or is the empty tree. */
-static enum verdict arrange_root(struct mst *m, const struct node *root)
+static enum verdict arrange_root(struct mst *m, struct node *root)
 {
 	/* One stub may hang left in each node, and one right of each entry. */
 	size_t max = m->node_count + 2 * m->entry_count;
@@ -221,6 +207,7 @@ static enum verdict arrange_root(struct mst *m, const struct node *root)
 	m->items = arena_get(&m->arena, max * sizeof(*m->items));
 	if (!root->first)
 		return link_is_empty(root->left) ? VERDICT_ACCEPTED : VERDICT_MST_BAD_NODE;
+	root->height = node_key_height(root->first->key);
 	return arrange(m, root);
 }
 
@@ -242,23 +229,19 @@ static void reset(struct mst *m, struct blocks *blocks, const struct cid *root)
 	m->last_key = SPAN_EMPTY;
 	m->key_bytes = MST_KEY_BYTES;
 	m->root = *root;
-	for (size_t i = 0; i < blocks->count; i++) {
+	m->first_fresh = NULL;
+	m->last_fresh = &m->first_fresh;
+	for (size_t i = 0; i < blocks->count; i++)
 		blocks->all[i].is_node = false;
-		blocks->all[i].work = NULL;
-	}
 }
 
 enum verdict mst_load(struct mst *m, struct blocks *blocks, const struct cid *root)
 {
 	struct link link = {.stub = root->digest};
-	enum verdict gathered, v;
+	enum verdict v;
 
 	reset(m, blocks, root);
-	gathered = gather(m, &link, 0);
-	/* What does not decode may be a block that is not what its CID says. */
-	v = prove(m);
-	if (v == VERDICT_ACCEPTED)
-		v = gathered;
+	v = gather(m, &link, 0);
 	if (v != VERDICT_ACCEPTED)
 		return v;
 	if (link.node)
@@ -322,43 +305,61 @@ enum verdict mst_check(struct mst *m, struct mst_op *ops, size_t count)
 /* Inverting: the tree is made from its items, left to right. */
 
 /* Puts a subtree, or nothing, behind the level's last key. */
-static void attach(struct level *l, const uint8_t *subtree)
+static void attach(struct level *l, struct subtree subtree)
 {
 	struct link *slot = l->last ? &l->last->right : &l->node.left;
 
-	*slot = (struct link){.stub = subtree};
+	*slot = (struct link){.stub = subtree.digest};
+	l->has_fresh |= subtree.is_fresh;
 }
 
-/* The digest of a node whose links are stubs. A node that came with the archive and is unchanged
- * was hashed before. */
-static const uint8_t *hash_node(struct mst *m, const struct level *l)
+static struct span keep(struct mst *m, struct span bytes)
+{
+	uint8_t *copy = arena_get(&m->arena, bytes.len);
+
+	memcpy(copy, bytes.ptr, bytes.len);
+	return span_of(copy, bytes.len);
+}
+
+/* The node of a level that is closed. One that came with the archive and is unchanged has its digest
+ * already. */
+static struct subtree make_node(struct mst *m, const struct level *l)
 {
 	const struct block *before = l->source ? l->source->block : NULL;
-	uint8_t *digest;
+	struct fresh *f;
 
 	buf_clear(&m->encoding);
-	node_encode(&l->node, &m->encoding);
-	if (before && span_equal(before->data, buf_span(&m->encoding)))
-		return before->cid.digest;
-	digest = arena_get(&m->arena, SHA256_SIZE);
-	sha256_like(before ? before->work : NULL, &m->trace, buf_span(&m->encoding), digest);
-	return digest;
+	if (!l->has_fresh) {
+		node_encode(&l->node, &m->encoding);
+		if (before && span_equal(before->data, buf_span(&m->encoding)))
+			return (struct subtree){before->cid.digest, false};
+	}
+	f = arena_get(&m->arena, sizeof(*f));
+	f->next = NULL;
+	f->node = l->node;
+	f->before = before;
+	f->has_fresh = l->has_fresh;
+	f->is_hashed = false;
+	f->encoding = f->has_fresh ? SPAN_EMPTY : keep(m, buf_span(&m->encoding));
+	*m->last_fresh = f;
+	m->last_fresh = &f->next;
+	return (struct subtree){f->digest, true};
 }
 
-/* Closes the levels below height, and gives what they hold as one subtree; NULL: nothing. Where a
- * level has no keys but there is something below it, it becomes a node without keys. */
-static const uint8_t *close_below(struct mst *m, unsigned height)
+/* Closes the levels below height, and gives what they hold as one subtree. Where a level has no keys
+ * but there is something below it, it becomes a node without keys. */
+static struct subtree close_below(struct mst *m, unsigned height)
 {
-	const uint8_t *subtree = NULL;
+	struct subtree subtree = {0};
 
-	for (unsigned i = 0; i < height && (subtree || i < m->top); i++) {
+	for (unsigned i = 0; i < height && (subtree.digest || i < m->top); i++) {
 		struct level *l = &m->levels[i];
 
 		if (l->stub) {
-			subtree = l->stub;
-		} else if (subtree || l->last) {
+			subtree = (struct subtree){l->stub, false};
+		} else if (subtree.digest || l->last) {
 			attach(l, subtree);
-			subtree = hash_node(m, l);
+			subtree = make_node(m, l);
 		}
 		*l = (struct level){0};
 	}
@@ -450,21 +451,94 @@ static enum verdict put_items(struct mst *m, const struct mst_op *ops, size_t co
 	return v;
 }
 
-enum verdict mst_invert(struct mst *m, const struct mst_op *ops, size_t count, struct cid *ret_root)
+enum verdict mst_invert(struct mst *m, const struct mst_op *ops, size_t count)
 {
-	const uint8_t *root;
 	enum verdict v;
 
-	if (count == 0) {
-		*ret_root = m->root;
+	m->before = m->root.digest;
+	if (count == 0)
 		return VERDICT_ACCEPTED;
-	}
 	memset(m->levels, 0, m->top * sizeof(m->levels[0]));
 	m->top = 0;
 	v = put_items(m, ops, count);
-	if (v != VERDICT_ACCEPTED)
-		return v;
-	root = close_below(m, m->top);
-	*ret_root = root ? cid_of_stub(root) : mst_empty_root;
+	if (v == VERDICT_ACCEPTED)
+		m->before = close_below(m, m->top).digest;
+	return v;
+}
+
+/* Hashing */
+
+static size_t count_encoded(const struct mst *m)
+{
+	size_t count = 0;
+
+	for (const struct fresh *f = m->first_fresh; f; f = f->next)
+		count += !f->has_fresh;
+	return count;
+}
+
+static void take_digests(struct mst *m, const struct sha256_work *work)
+{
+	for (struct fresh *f = m->first_fresh; f; f = f->next)
+		if (!f->has_fresh) {
+			memcpy(f->digest, work++->digest, SHA256_SIZE);
+			f->is_hashed = true;
+		}
+}
+
+/* From the hashes of the keys. */
+static enum verdict check_heights(const struct mst *m, const struct sha256_work *work)
+{
+	for (size_t i = 0; i < m->item_count; i++)
+		if (m->items[i].entry && node_height_of(work++->digest) != m->items[i].height)
+			return VERDICT_MST_BAD_NODE;
 	return VERDICT_ACCEPTED;
+}
+
+enum verdict mst_prove(struct mst *m, struct sha256_work *others, size_t count)
+{
+	const size_t blocks = m->blocks->wanted_count;
+	const size_t fresh = count_encoded(m), max = blocks + count + fresh + m->entry_count;
+	struct sha256_work *work = arena_get(&m->arena, max * sizeof(*work)), *next = work;
+	enum verdict v;
+
+	for (size_t i = 0; i < m->blocks->count; i++)
+		m->blocks->all[i].work = NULL;
+	for (size_t i = 0; i < blocks; i++, next++) {
+		next->message = m->blocks->wanted[i]->data;
+		m->blocks->wanted[i]->work = next;
+	}
+	for (size_t i = 0; i < count; i++)
+		next++->message = others[i].message;
+	for (const struct fresh *f = m->first_fresh; f; f = f->next)
+		if (!f->has_fresh)
+			next++->message = f->encoding;
+	for (size_t i = 0; i < m->item_count; i++)
+		if (m->items[i].entry)
+			next++->message = m->items[i].entry->key;
+	sha256_many(work, (size_t)(next - work), &m->trace);
+	for (size_t i = 0; i < count; i++)
+		memcpy(others[i].digest, work[blocks + i].digest, SHA256_SIZE);
+	take_digests(m, work + blocks + count);
+	v = blocks_prove(m->blocks, work);
+	return v == VERDICT_ACCEPTED ? check_heights(m, work + blocks + count + fresh) : v;
+}
+
+/* The digests of all below it are known by now. */
+static void hash_fresh(struct mst *m, struct fresh *f)
+{
+	const struct block *before = f->before;
+
+	buf_clear(&m->encoding);
+	node_encode(&f->node, &m->encoding);
+	sha256_like(before ? before->work : NULL, &m->trace, buf_span(&m->encoding), f->digest);
+	f->is_hashed = true;
+}
+
+struct cid mst_before(struct mst *m)
+{
+	for (struct fresh *f = m->first_fresh; f; f = f->next)
+		if (!f->is_hashed)
+			hash_fresh(m, f);
+	return m->before ? cid_of_stub(m->before) : mst_empty_root;
 }

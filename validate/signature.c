@@ -181,17 +181,23 @@ static bool verify_p256(struct signatures *s, const struct signature_key *key,
 	return EVP_PKEY_verify(context, der, len, digest, SHA256_SIZE) == 1;
 }
 
+bool signatures_verify_digest(struct signatures *s, const struct signature_key *key,
+			      const uint8_t digest[static SHA256_SIZE], struct span signature)
+{
+	if (signature.len != SIGNATURE_SIZE || !is_low_s(key, signature.ptr + HALF_SIZE))
+		return false;
+	if (key->curve == CURVE_P256)
+		return verify_p256(s, key, digest, signature.ptr);
+	return verify_k256(s, key, digest, signature.ptr);
+}
+
 bool signatures_verify(struct signatures *s, const struct signature_key *key, struct span message,
 		       struct span signature)
 {
 	uint8_t digest[SHA256_SIZE];
 
-	if (signature.len != SIGNATURE_SIZE || !is_low_s(key, signature.ptr + HALF_SIZE))
-		return false;
 	sha256(message, digest);
-	if (key->curve == CURVE_P256)
-		return verify_p256(s, key, digest, signature.ptr);
-	return verify_k256(s, key, digest, signature.ptr);
+	return signatures_verify_digest(s, key, digest, signature);
 }
 
 int64_t signatures_memory_bytes(const struct signatures *s)

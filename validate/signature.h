@@ -26,5 +26,8 @@ int signatures_parse_key(struct signatures *s, const struct public_key *key,
 			 struct signature_key *ret) MUST_CHECK;
 bool signatures_verify(struct signatures *s, const struct signature_key *key, struct span message,
 		       struct span signature);
+/* The same, of a message that is hashed already. */
+bool signatures_verify_digest(struct signatures *s, const struct signature_key *key,
+			      const uint8_t digest[static SHA256_SIZE], struct span signature);
 /* The cached P-256 keys are OpenSSL's, and in its account: about 3 KB each. */
 int64_t signatures_memory_bytes(const struct signatures *s);

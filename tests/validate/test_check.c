@@ -344,6 +344,41 @@ TEST(signed_by_another_key)
 	bench_close(&b);
 }
 
+/* All is hashed at once, but the commit's own block counts before its signature, and the signature
+ * before the rest: by it a new key is asked for. */
+TEST(what_is_told_of_several_faults)
+{
+	static const char sig[] = "sig\x58\x40";
+	struct repo_commit c;
+	struct test_key other;
+	struct signature_key keys[2];
+	struct bench b;
+	uint8_t *in_commit, *in_tree;
+
+	bench_open(&b, CURVE_K256);
+	make_mixed(&b, &c);
+	test_key_make(CURVE_K256, "other", &other);
+	keys[0] = b.key;
+	CHECK_INT(signatures_parse_key(checker_signatures(b.checker), &other.public, &keys[1]), 0);
+	in_commit = memmem(c.blocks.ptr, c.blocks.len, sig, strlen(sig));
+	CHECK(in_commit != NULL);
+	in_commit += strlen(sig);
+	in_tree = c.blocks.ptr + c.blocks.len - 1;
+	for (unsigned faults = 0; faults < 8; faults++) {
+		*in_commit ^= (faults & 1) != 0;
+		*in_tree ^= (faults & 2) != 0;
+		b.key = keys[(faults & 4) != 0];
+		CHECK_INT(judge_commit(&b, &c), faults == 0  ? VERDICT_ACCEPTED
+						: faults & 1 ? VERDICT_BLOCK_HASH
+						: faults & 4 ? VERDICT_BAD_SIGNATURE
+							     : VERDICT_BLOCK_HASH);
+		*in_commit ^= (faults & 1) != 0;
+		*in_tree ^= (faults & 2) != 0;
+	}
+	repo_commit_release(&c);
+	bench_close(&b);
+}
+
 TEST(the_frame_says_what_the_commit_says)
 {
 	struct repo_commit c;
