@@ -91,6 +91,7 @@ struct endpoint {
 	struct op making; /* accepting, or dialling */
 	struct loop_timer again;
 	uint64_t redial_usec;
+	int64_t owner_bytes;
 };
 
 /* Those that are open: for the account of memory, which is one for the process. */
@@ -726,6 +727,11 @@ void *link_data(const struct link *c)
 	return c->data;
 }
 
+void endpoint_add_bytes(struct endpoint *e, int64_t bytes)
+{
+	e->owner_bytes += bytes;
+}
+
 static size_t link_bytes(const struct link *c)
 {
 	return sizeof(*c) + c->in_cap + c->out.cap + c->sending.cap;
@@ -735,14 +741,14 @@ int64_t endpoint_memory_bytes(void *arg)
 {
 	const struct endpoint *e;
 	const struct link *c;
-	size_t sum = 0;
+	int64_t sum = 0;
 
 	(void)arg;
 	LIST_FOREACH(e, &endpoints, in_process)
 	{
-		sum += sizeof(*e);
+		sum += (int64_t)sizeof(*e) + e->owner_bytes;
 		LIST_FOREACH(c, &e->links, in_endpoint)
-		sum += link_bytes(c);
+		sum += (int64_t)link_bytes(c);
 	}
-	return (int64_t)sum;
+	return sum;
 }

@@ -58,6 +58,8 @@ int endpoint_dial(struct loop *l, const char *url, enum protocol protocol,
 /* Without a `down` for the connections that are there. */
 void endpoint_close(struct endpoint *e);
 
+/* Its owner holds that much more (or less) on its behalf, which belongs to the same account. */
+void endpoint_add_bytes(struct endpoint *e, int64_t bytes);
 /* What all endpoints of the process hold, nng's own memory apart. arg: not used. */
 int64_t endpoint_memory_bytes(void *arg);
 

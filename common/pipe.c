@@ -37,6 +37,7 @@ static const struct kind_info {
 /* rep: a connection, and the requests that it brought. Also pub: a subscriber. */
 struct caller {
 	LIST_ENTRY(caller) in_pipe;
+	struct pipe *pipe;
 	struct link *link;
 	LIST_HEAD(, call) requests;
 	size_t request_count;
@@ -150,21 +151,32 @@ static void add_caller(struct pipe *p, struct link *link)
 {
 	struct caller *c = xcalloc(1, sizeof(*c));
 
+	c->pipe = p;
 	c->link = link;
 	LIST_INIT(&c->requests);
 	LIST_INSERT_HEAD(&p->callers, c, in_pipe);
 	link_set_data(link, c);
 }
 
+/* The account of memory ends with the endpoint. */
+static void add_bytes(struct pipe *p, int64_t bytes)
+{
+	if (!p->closed)
+		endpoint_add_bytes(p->endpoint, bytes);
+}
+
+static void remove_request(struct call *c)
+{
+	add_bytes(c->caller->pipe, -(int64_t)sizeof(*c));
+	LIST_REMOVE(c, in_caller);
+	c->caller = NULL;
+}
+
 /* Those who still work on its requests answer to nobody. */
 static void remove_caller(struct caller *caller)
 {
-	struct call *c;
-
-	while ((c = LIST_FIRST(&caller->requests))) {
-		LIST_REMOVE(c, in_caller);
-		c->caller = NULL;
-	}
+	while (!LIST_EMPTY(&caller->requests))
+		remove_request(LIST_FIRST(&caller->requests));
 	LIST_REMOVE(caller, in_pipe);
 	free(caller);
 }
@@ -194,6 +206,7 @@ static void take_request(struct pipe *p, struct caller *caller, struct span mess
 	memcpy(c->id, message.ptr, ID_BYTES);
 	c->caller = caller;
 	LIST_INSERT_HEAD(&caller->requests, c, in_caller);
+	add_bytes(p, (int64_t)sizeof(*c));
 	if (++caller->request_count == CALLS_MAX)
 		link_hold(caller->link, true);
 	p->handler.request(p->handler.arg, c,
@@ -216,7 +229,7 @@ void call_drop(struct call *c)
 	struct caller *caller = c->caller;
 
 	if (caller) {
-		LIST_REMOVE(c, in_caller);
+		remove_request(c);
 		if (caller->request_count-- == CALLS_MAX)
 			link_hold(caller->link, false);
 	}
@@ -225,11 +238,17 @@ void call_drop(struct call *c)
 
 /* req */
 
+static int64_t bytes_of(const struct pending *c)
+{
+	return (int64_t)(sizeof(*c) + c->message.cap);
+}
+
 static void finish_call(struct pending *c, int error, struct span reply)
 {
 	struct pipe *p = c->pipe;
 
 	TAILQ_REMOVE(&p->calls, c, in_pipe);
+	add_bytes(p, -bytes_of(c));
 	loop_timer_cancel(p->loop, &c->timer);
 	if (c->id != 0) {
 		p->slots[c->id % CALLS_MAX] = NULL;
@@ -320,6 +339,7 @@ void pipe_call(struct pipe *p, struct span message, uint64_t timeout_usec,
 	loop_timer_init(&c->timer, call_is_late, c);
 	TAILQ_INSERT_TAIL(&p->calls, c, in_pipe);
 	if (!has_room_for(p, message.len)) {
+		add_bytes(p, bytes_of(c));
 		loop_timer_set(p->loop, &c->timer, 0);
 		return;
 	}
@@ -328,6 +348,7 @@ void pipe_call(struct pipe *p, struct span message, uint64_t timeout_usec,
 	p->call_count++;
 	p->call_bytes += message.len;
 	buf_append(&c->message, message);
+	add_bytes(p, bytes_of(c));
 	loop_timer_set(p->loop, &c->timer, timeout_usec);
 	if (p->link)
 		send_call(c);

@@ -352,6 +352,13 @@ static void ask_counts(struct page *p)
 	buf_release(&b);
 }
 
+static int64_t pending_bytes(void *arg)
+{
+	const struct calls *c = arg;
+
+	return (int64_t)(c->checks * sizeof(struct check) + c->pages * sizeof(struct page));
+}
+
 static void list_hosts(void *arg, struct call *call, const struct xrpc_request *q)
 {
 	unsigned limit;
@@ -397,6 +404,7 @@ int calls_init(struct calls *c, struct crawler *crawler, struct pipe *resolve)
 	int error;
 
 	*c = (struct calls){.crawler = crawler, .resolve = resolve};
+	memory_register(crawler->stage->memory, "calls", pending_bytes, c);
 	stage_pipe_url(crawler->stage, "calls", "store", 0, url);
 	error = pipe_dial_req(crawler->loop, url, &c->store);
 	if (!error) {

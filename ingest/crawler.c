@@ -372,6 +372,7 @@ static void register_metrics(struct crawler *c, struct metrics *m, struct memory
 	memory_register(memory, "window", window_memory, c);
 	memory_register(memory, "connections", connection_memory, c);
 	memory_register(memory, "hosts", host_memory, c);
+	memory_register(memory, "names", resolver_memory_bytes, c->resolver);
 	memory_register(memory, "hosts_database", registry_memory_bytes, c->registry);
 }
 

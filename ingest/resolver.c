@@ -257,3 +257,10 @@ void resolver_forget(struct resolver_query *q)
 	if (q)
 		q->forgotten = true;
 }
+
+int64_t resolver_memory_bytes(void *resolver)
+{
+	const struct resolver *r = resolver;
+
+	return (int64_t)(sizeof(*r) + r->query_count * sizeof(struct resolver_query));
+}

@@ -41,3 +41,5 @@ struct resolver_query *resolver_ask(struct resolver *r, const char *name, uint16
 				    void *arg);
 /* done is not called. */
 void resolver_forget(struct resolver_query *q);
+/* c-ares's own memory apart. */
+int64_t resolver_memory_bytes(void *resolver);

@@ -65,6 +65,8 @@ static void send_acks(struct validator *v)
 		if (lane_send(v->upstream) < 0)
 			break;
 	}
+	if (v->acks.len == 0)
+		buf_trim(&v->acks, BUFFER_KEEP);
 }
 
 static void flush(void *arg)

@@ -8,6 +8,7 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#include "common/endpoint.h"
 #include "common/limits.h"
 #include "tests/test.h"
 
@@ -47,6 +48,20 @@ static void bench_release(struct bench *b)
 		while (!(cond) && !(b)->expired)                                                   \
 			loop_run((b)->loop);                                                       \
 		CHECK(cond);                                                                       \
+	} while (0)
+
+/* Of one end: what it reads ahead, and two queues, doubled as buffers grow; with the largest
+ * messages, one of them each. Endpoint and connection themselves: SMALL_BYTES. */
+#define SMALL_BYTES KIB(4)
+#define END_BYTES   (KIB(128) + 2 * KIB(512) + SMALL_BYTES)
+#define LARGE_BYTES (3 * (LIMIT_MESSAGE + SMALL_BYTES))
+
+/* What all pipes hold is at most this, and at least the part of it that a test makes them hold. */
+#define CHECK_HELD(least, most)                                                                    \
+	do {                                                                                       \
+		int64_t held_ = endpoint_memory_bytes(NULL);                                       \
+		if (held_ < (int64_t)(least) || held_ > (int64_t)(most))                           \
+			test_fail(__FILE__, __LINE__, "the pipes hold %" PRId64 " bytes", held_);  \
 	} while (0)
 
 /* One end of a pair (or a sub). Messages are a u32 number and then that many bytes of it, as far as
@@ -629,8 +644,59 @@ TEST(hold_makes_the_sender_wait)
 	} while (x.sent < 18);
 	CHECK(x.sent < 100);
 	CHECK_INT(y.received, 0);
+	CHECK_HELD(KIB(512), 2 * END_BYTES);
 	pipe_hold(y.pipe, false);
 	WAIT(&b, (end_send(&x, 1000), y.received == 1000));
+	pipe_close(x.pipe);
+	pipe_close(y.pipe);
+	CHECK_HELD(0, 0);
+	bench_release(&b);
+}
+
+/* A message of its own number, of the largest size. */
+static bool send_largest(struct end *e)
+{
+	struct buf b;
+	int r;
+
+	buf_init(&b, LIMIT_MESSAGE);
+	buf_put_u32(&b, e->sent);
+	memset(buf_extend(&b, LIMIT_MESSAGE - 4), (int)e->sent, LIMIT_MESSAGE - 4);
+	r = pipe_send(e->pipe, buf_span(&b));
+	buf_release(&b);
+	e->sent += r == 0;
+	return r == 0;
+}
+
+TEST(the_largest_messages_wait_one_at_a_time)
+{
+	struct bench b;
+	struct end x = {.bench = &b}, y = {.bench = &b};
+	char url[96];
+
+	bench_init(&b);
+	ipc_path(url, sizeof(url));
+	end_dial(&x, url);
+	end_listen(&y, url);
+	WAIT(&b, x.up && y.up);
+	/* One is read by the other end, one is being written, one is queued. */
+	while (x.sent < 2)
+		CHECK(send_largest(&x));
+	CHECK(!send_largest(&x));
+	CHECK_HELD(2 * LIMIT_MESSAGE, 2 * LARGE_BYTES);
+	while (y.received < 6) {
+		uint32_t received = y.received;
+
+		WAIT(&b, x.writables > 0 || y.received > received);
+		x.writables = 0;
+		while (x.sent < 6 && send_largest(&x))
+			;
+		CHECK_HELD(0, 2 * LARGE_BYTES);
+	}
+	/* What they took is given back. */
+	end_send(&x, 7);
+	WAIT(&b, y.received == 7);
+	CHECK_HELD(0, 2 * END_BYTES);
 	pipe_close(x.pipe);
 	pipe_close(y.pipe);
 	bench_release(&b);
@@ -979,6 +1045,7 @@ TEST(too_many_calls)
 	WAIT(&b, last->done);
 	CHECK_INT(last->error, -ENOBUFS);
 	CHECK_INT(c->failed, 1);
+	CHECK_HELD(CALLS * 4, END_BYTES + CALLS * KIB(1));
 	last = ask(c, PATIENCE_USEC, 0);
 	pipe_close(c->pipe);
 	CHECK_INT(last->error, -ENOBUFS);
@@ -1001,7 +1068,19 @@ TEST(calls_are_bounded_in_bytes)
 		ask(c, PATIENCE_USEC, LIMIT_MESSAGE - 4);
 	WAIT(&b, c->failed == 1);
 	CHECK_INT(c->calls[4].error, -ENOBUFS);
+	CHECK_HELD(4 * (LIMIT_MESSAGE - 4), 4 * LIMIT_MESSAGE + END_BYTES);
+	/* They are copied once more for the connection, and all of them are taken. */
+	server_open(&server, &b, url, SIZE_MAX);
+	WAIT(&b, server.count == 4);
+	CHECK_HELD(4 * (LIMIT_MESSAGE - 4), (4 + 4 + 4 + 1) * LIMIT_MESSAGE + 2 * END_BYTES);
+	answer_kept(&server);
+	WAIT(&b, c->answered == 4);
+	ask(c, PATIENCE_USEC, LIMIT_MESSAGE - 4);
+	WAIT(&b, server.count == 1);
 	pipe_close(c->pipe);
+	pipe_close(server.pipe);
+	call_drop(server.kept[0]);
+	CHECK_HELD(0, 0);
 	bench_release(&b);
 }
 
@@ -1231,8 +1310,12 @@ TEST(caller_that_does_not_read)
 	WAIT(&b, server.count == 16);
 	buf_init(&reply, LIMIT_MESSAGE);
 	memset(buf_extend(&reply, LIMIT_MESSAGE), 0, LIMIT_MESSAGE);
-	for (unsigned n = 0; n < 16; n++)
+	/* Eight in the queue, and one that is being written. */
+	for (unsigned n = 0; n < 16; n++) {
 		call_reply(server.kept[n], buf_span(&reply));
+		CHECK_HELD(0, (16 + 1) * LIMIT_MESSAGE + 2 * END_BYTES);
+	}
+	CHECK_HELD(8 * LIMIT_MESSAGE, (16 + 1) * LIMIT_MESSAGE + 2 * END_BYTES);
 	raw_watch(&closed, &b, fd);
 	WAIT(&b, closed.is);
 	close(fd);
@@ -1314,6 +1397,7 @@ TEST(subscriber_that_does_not_read)
 		loop_timer_set(b.loop, &b.guard, USEC_PER_MSEC);
 		loop_run(b.loop);
 	}
+	CHECK_HELD(KIB(64), 2 * END_BYTES);
 	WAIT(&b, heard.last == number);
 	CHECK(heard.heard < 200);
 	buf_release(&message);

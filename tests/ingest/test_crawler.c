@@ -702,6 +702,8 @@ static bool has_room(void *arg)
 	return !is_paused(arg);
 }
 
+#define HELD(what) "relay_accounted_bytes{stage=\"ingest\",what=\"" what "\"}"
+
 /* The value of a sample that begins so; -1 if there is none. */
 static double sample(struct rig *r, const char *start)
 {
@@ -746,6 +748,9 @@ TEST(a_full_window_stops_the_host)
 	CHECK(sample(&r, "relay_window_events{stage=\"ingest\",lane=\"0\"}") > 5);
 	CHECK(sample(&r, "relay_window_age_seconds{stage=\"ingest\",lane=\"0\"}") > 0);
 	CHECK(sample(&r, "relay_window_limit_bytes{stage=\"ingest\"}") == KIB(64));
+	CHECK(sample(&r, HELD("window")) > 50000);
+	CHECK(sample(&r, HELD("window")) < KIB(64) * 3 / 2 + KIB(12));
+	CHECK(sample(&r, HELD("connections")) < LIMIT_FRAME + KIB(64));
 	CHECK(raw_client_unsent(f.client) > MIB(4));
 	while (acknowledged < (size_t)count) {
 		wait_events(&f, acknowledged + 1);
@@ -799,6 +804,7 @@ TEST(one_host_cannot_fill_the_window)
 	}
 	wait_for(&f, is_held, "the host has its share");
 	CHECK(subscription(&f)->outstanding_bytes <= KIB(64));
+	CHECK(sample(&r, HELD("window")) < KIB(64) * 3 / 2 + KIB(12));
 	say(&other, "#account", 1);
 	for (bool seen = false; !seen && !test_has_failed();) {
 		wait_events(&f, acknowledged + 1);
@@ -900,6 +906,7 @@ TEST(handshakes_under_way_are_bounded)
 	wait_for(&f, has_dialled, "handshakes");
 	CHECK_INT(r.crawler.dials, CRAWLER_DIALS_MAX);
 	CHECK_INT(raw_server_accepted(f.server), CRAWLER_DIALS_MAX);
+	CHECK(sample(&r, HELD("connections")) < CRAWLER_DIALS_MAX * KIB(24));
 	finish(&r, &f);
 }
 
@@ -917,6 +924,8 @@ TEST(max_hosts)
 	CHECK_INT(host_parse(SPAN_LITERAL("b.test"), &host), 0);
 	CHECK_INT(crawler_add(&r.crawler, &host, &s), -ENOSPC);
 	CHECK_INT(r.crawler.host_count, 1);
+	CHECK(sample(&r, HELD("hosts")) > 0);
+	CHECK(sample(&r, HELD("hosts")) < KIB(64));
 	finish(&r, &f);
 }
 

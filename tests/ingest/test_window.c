@@ -130,6 +130,25 @@ TEST(is_bounded_and_takes_one_of_any_size)
 	CHECK_INT(window_memory_bytes(&w), 0);
 }
 
+/* Blocks are rounded up by a quarter at most, and slots, 12 bytes each, doubled. */
+TEST(a_full_window_takes_half_as_much_again_at_most)
+{
+	static const size_t frames[] = {50, 129, 1000, 5200, 70000};
+	static uint8_t bytes[70000];
+
+	for (size_t i = 0; i < ARRAY_SIZE(frames); i++) {
+		struct window w;
+
+		window_init(&w, MIB(4));
+		while (window_has_room(&w, frames[i]))
+			put(&w, 1, bytes, frames[i]);
+		CHECK(w.used_bytes > MIB(4) - KIB(128) && w.used_bytes <= MIB(4));
+		CHECK_INT(window_memory_bytes(&w), blocks_of(&w));
+		CHECK(window_memory_bytes(&w) <= (int64_t)MIB(6));
+		window_release(&w);
+	}
+}
+
 TEST(the_bytes_are_its_own)
 {
 	char bytes[] = "frame";

@@ -19,7 +19,16 @@ struct bench {
 		struct identity last; /* without its spans */
 		char pds[LIMIT_HOST + 1];
 	} peers[2];
+	void *asker; /* who was answered last */
 };
+
+static struct bench *answering; /* resolver_options.answer has no argument for it */
+
+static void answer(void *asker, const struct identity *identity)
+{
+	answering->asker = asker;
+	lanes_answer(asker, identity);
+}
 
 static void on_up(void *arg)
 {
@@ -85,7 +94,8 @@ static void open_resolver(struct bench *b)
 				      .cache = b->cache,
 				      .http = b->f.http,
 				      .names = b->names,
-				      .answer = lanes_answer};
+				      .answer = answer};
+	answering = b;
 	CHECK_INT(directories_new(b->f.config, b->f.policy, bad, sizeof(bad), &b->directories), 0);
 	o.directories = b->directories;
 	b->resolver = resolver_new(&o);
@@ -193,6 +203,9 @@ TEST(what_is_no_lookup_ends_the_connection)
 	}
 }
 
+#define KEPT    "relay_accounted_bytes{stage=\"resolve\",what=\"outbox\"}"
+#define DROPPED "relay_lookup_answers_dropped_total{stage=\"resolve\"}"
+
 #define MANY       20000
 #define FULL_TURNS 50 /* in which the pipe takes nothing: then it is full for good */
 
@@ -215,8 +228,7 @@ static unsigned ask_more(struct flood *f)
 static bool flood_is_held(void *arg)
 {
 	struct flood *f = arg;
-	int64_t kept = fixture_metric(&f->b->f,
-				      "relay_accounted_bytes{stage=\"resolve\",what=\"outbox\"}");
+	int64_t kept = fixture_metric(&f->b->f, KEPT);
 
 	if (kept > f->most_kept)
 		f->most_kept = kept;
@@ -245,5 +257,42 @@ TEST(a_peer_that_does_not_read_has_to_wait)
 	pipe_hold(b.peers[0].pipe, false);
 	CHECK(fixture_wait(&b.f, flood_is_answered, &f));
 	CHECK_INT(b.peers[0].downs, 0);
+	bench_close(&b);
+}
+
+/* All that was asked is answered at once, while the peer does not read. */
+TEST(answers_that_are_kept_are_bounded)
+{
+	char did[LIMIT_DID];
+	struct identity i = {.status = IDENTITY_FOUND,
+			     .fetched_usec = clock_usec(),
+			     .did = span_of(did, sizeof(did)),
+			     .key = {.curve = CURVE_K256, .point = {2}},
+			     .pds = SPAN_LITERAL("pds.example.com")};
+	int64_t kept = 0;
+	struct bench b;
+
+	memset(did, 'a', sizeof(did));
+	memcpy(did, "did:web:", strlen("did:web:"));
+	bench_open(&b);
+	CHECK_INT(ask(&b.peers[0], known), 0);
+	CHECK(fixture_wait(&b.f, first_has_answer, &b));
+	pipe_hold(b.peers[0].pipe, true);
+	for (unsigned n = 0; n < 2 * LANES_OUTBOX_MAX / LIMIT_DID; n++) {
+		lanes_answer(b.asker, &i);
+		kept = fixture_metric(&b.f, KEPT);
+		CHECK(kept <= LANES_OUTBOX_MAX);
+	}
+	CHECK(kept > (int64_t)(LANES_OUTBOX_MAX - KIB(4)));
+	CHECK(fixture_metric(&b.f, DROPPED) > LANES_OUTBOX_MAX / LIMIT_DID / 2);
+	CHECK_INT(b.peers[0].downs, 0);
+	/* What is kept is dropped, and the connection ends. */
+	pipe_hold(b.peers[0].pipe, false);
+	CHECK(fixture_wait(&b.f, first_came_again, &b));
+	CHECK_INT(fixture_metric(&b.f, KEPT), 0);
+	b.peers[0].answers = 0;
+	CHECK_INT(ask(&b.peers[0], known), 0);
+	CHECK(fixture_wait(&b.f, first_has_answer, &b));
+	CHECK_INT(b.peers[1].downs, 0);
 	bench_close(&b);
 }

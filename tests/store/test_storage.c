@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "common/loop.h"
+#include "store/overlay.h"
 #include "tests/lib/disk.h"
 #include "tests/lib/log_reader.h"
 #include "tests/lib/verified.h"
@@ -307,6 +308,48 @@ TEST(a_group_is_full_by_events_and_by_bytes)
 	CHECK(storage_is_full(f.storage));
 	commit(&f);
 	CHECK_INT(next_seq(&f), EVENT_LOG_GROUP_EVENTS + 2);
+	end(&f);
+}
+
+/* As many accounts as a group can have, all new and of hosts of their own, with the longest names.
+ */
+TEST(what_a_group_holds_is_bounded)
+{
+	static char did[LIMIT_DID + 1];
+	struct event_spec spec = {.kind = EVENT_COMMIT, .did = did, .rev = 1};
+	struct fixture f;
+
+	start(&f, MIB(64));
+	memset(did, 'a', LIMIT_DID);
+	memcpy(did, "did:web:", strlen("did:web:"));
+	while (!storage_is_full(f.storage)) {
+		char number[8];
+
+		snprintf(number, sizeof(number), "%07u", (unsigned)storage_pending(f.storage));
+		memcpy(did + LIMIT_DID - 7, number, 7);
+		spec.host_seq = ++spec.host_id;
+		CHECK_INT(put(&f, &spec).verdict, VERDICT_ACCEPTED);
+	}
+	CHECK(storage_pending(f.storage) > EVENT_LOG_GROUP_BYTES / (LIMIT_DID + 1000));
+	CHECK(storage_overlay_bytes(f.storage) > (int64_t)MIB(1));
+	CHECK(storage_overlay_bytes(f.storage) <= (int64_t)(OVERLAY_BYTES + KIB(256)));
+	/* The events and, when they are nearly full, one more. */
+	commit(&f);
+	spec.did = "did:web:a.example";
+	for (spec.pad = EVENT_LOG_GROUP_BYTES - KIB(4); !storage_is_full(f.storage);
+	     spec.pad = LIMIT_FRAME - KIB(4)) {
+		spec.host_seq++;
+		spec.rev++;
+		CHECK_INT(put(&f, &spec).verdict, VERDICT_ACCEPTED);
+	}
+	CHECK_INT(storage_pending(f.storage), 2);
+	CHECK(storage_log_bytes(f.storage) > LIMIT_FRAME);
+	CHECK(storage_log_bytes(f.storage) <=
+	      (int64_t)(EVENT_LOG_GROUP_BYTES + LIMIT_FRAME + KIB(128)));
+	commit(&f);
+	/* What is held between two groups. */
+	CHECK(storage_log_bytes(f.storage) <= (int64_t)(2 * EVENT_LOG_GROUP_BYTES));
+	CHECK(storage_overlay_bytes(f.storage) <= (int64_t)MIB(1));
 	end(&f);
 }
 

@@ -470,6 +470,9 @@ static void begin_many(struct bench *b, unsigned count)
 	}
 }
 
+#define WINDOW_ENTRY 120 /* beside the frame: sizeof(struct window_entry) of ingest */
+#define LEAST        80  /* bytes of the smallest frame that names an account */
+
 TEST(many_accounts_wait_at_once)
 {
 	enum { COUNT = 5000 };
@@ -487,6 +490,8 @@ TEST(many_accounts_wait_at_once)
 	empty = inquiries_memory_bytes(b.inquiries);
 	begin_many(&b, COUNT);
 	CHECK(inquiries_memory_bytes(b.inquiries) > empty + COUNT * 100);
+	/* Three times what these events take in ingest's window: each has its own account. */
+	CHECK(inquiries_memory_bytes(b.inquiries) <= empty + COUNT * 3 * (WINDOW_ENTRY + LEAST));
 	inquiries_clear(b.inquiries);
 	CHECK_INT(inquiries_memory_bytes(b.inquiries), empty);
 	CHECK_INT(inquiries_event_count(b.inquiries), 0);

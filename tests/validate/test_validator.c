@@ -11,7 +11,8 @@
 #include "tests/test.h"
 
 #define PDS        "pds.example.com"
-#define TICKETS    4096
+#define TICKETS    262144
+#define PASSED_MAX 4096
 #define NO_VERDICT 255
 
 struct bench {
@@ -27,8 +28,8 @@ struct bench {
 	unsigned store_opened;
 	bool acks_at_once;
 	size_t passed_count, messages;
-	uint64_t passed[TICKETS]; /* tickets */
-	struct verified last;     /* without its spans */
+	uint64_t passed[PASSED_MAX]; /* tickets */
+	struct verified last;        /* without its spans */
 	char last_did[64];
 	/* resolve */
 	struct pipe *identities;
@@ -67,6 +68,7 @@ static int ingest_message(void *arg, enum message_type type, struct reader body)
 	while (body.left > 0) {
 		if (ack_decode(&body, &ack) < 0)
 			return -EBADMSG;
+		CHECK(ack.ticket < TICKETS);
 		CHECK_INT(b->acked[ack.ticket], NO_VERDICT);
 		b->acked[ack.ticket] = (uint8_t)ack.verdict;
 		b->ack_count++;
@@ -110,6 +112,7 @@ static int store_message(void *arg, enum message_type type, struct reader body)
 	while (body.left > 0) {
 		if (verified_decode(&body, &v) < 0)
 			return -EBADMSG;
+		CHECK(b->passed_count < PASSED_MAX);
 		b->passed[b->passed_count++] = v.ticket;
 		b->last = v;
 		CHECK_INT(span_to_str(v.did, b->last_did, sizeof(b->last_did)), 0);
@@ -612,15 +615,41 @@ TEST(a_message_that_does_not_decode_ends_the_session)
 	bench_close(&b);
 }
 
+/* The value of the metric whose last label is this. */
+static int64_t value_of(struct bench *b, const char *row)
+{
+	int64_t value = -1;
+	struct buf text;
+	const char *at;
+
+	buf_init(&text, MIB(8));
+	metrics_render(b->stage.metrics, &text);
+	buf_put_u8(&text, '\0');
+	at = strstr((const char *)text.ptr, row);
+	CHECK(at && sscanf(at + strlen(row), "%" SCNd64, &value) == 1);
+	buf_release(&text);
+	return value;
+}
+
+/* What the validator has in its buffers: a row of the accounts. */
+static int64_t buffer_bytes(struct bench *b)
+{
+	return value_of(b, "what=\"buffers\"} ");
+}
+
+#define RECORD_BYTES 900000
+
+/* The pipes are full, and the validator has what it cannot pass on. */
 static bool ingest_is_stuck(void *arg)
 {
 	struct bench *b = arg;
 	struct buf frame;
 
 	if (!lane_is_writable(b->events))
-		return true;
+		return buffer_bytes(b) > RECORD_BYTES;
 	buf_init(&frame, MIB(8));
-	make_commit(&b->repos[b->next_ticket % b->repo_count], b->next_ticket, 900000, &frame);
+	make_commit(&b->repos[b->next_ticket % b->repo_count], b->next_ticket, RECORD_BYTES,
+		    &frame);
 	put_event(lane_start(b->events, MESSAGE_EVENTS), b->next_ticket++, PDS, buf_span(&frame));
 	(void)!lane_send(b->events);
 	buf_release(&frame);
@@ -641,11 +670,56 @@ TEST(a_store_that_takes_nothing_stops_ingest)
 	CHECK(wait_until(b.stage.loop, ingest_is_stuck, &b, "ingest to be stopped"));
 	CHECK(b.next_ticket < 200);
 	CHECK_INT(b.passed_count, 3);
+	/* The rest of one message. */
+	CHECK(buffer_bytes(&b) < LIMIT_BATCH_BYTES + LIMIT_FRAME);
 	lane_hold(b.verified, false);
 	CHECK(wait_passed(&b, b.next_ticket));
 	for (size_t i = 0; i < b.passed_count; i++)
 		CHECK_INT(b.passed[i], i);
 	CHECK_INT(b.ack_count, 0);
 	CHECK_INT(b.ingest_opened, 1);
+	bench_close(&b);
+}
+
+#define REFUSED (TICKETS - 10000)
+
+/* In messages as large as ingest makes them, while they are taken. */
+static bool all_is_sent(void *arg)
+{
+	struct bench *b = arg;
+
+	while (b->next_ticket < REFUSED && lane_is_writable(b->events)) {
+		struct buf *out = lane_start(b->events, MESSAGE_EVENTS);
+
+		for (unsigned i = 0; i < LIMIT_BATCH_EVENTS && b->next_ticket < REFUSED; i++)
+			put_event(out, b->next_ticket++, PDS, SPAN_LITERAL("no frame"));
+		CHECK(lane_send(b->events) != -ENOTCONN);
+	}
+	return b->next_ticket == REFUSED && lane_is_writable(b->events);
+}
+
+static bool all_is_refused(void *arg)
+{
+	return value_of(arg, "verdict=\"frame_bad_cbor\"} ") == REFUSED;
+}
+
+/* Ingest takes no acknowledgements: they are kept, 9 bytes each, and nothing more. */
+TEST(acknowledgements_that_ingest_does_not_take_are_kept)
+{
+	static struct bench b;
+	const int64_t most = 2 * 9 * (int64_t)REFUSED + (int64_t)KIB(512);
+
+	bench_open(&b, 1);
+	lane_hold(b.events, true);
+	CHECK(wait_until(b.stage.loop, all_is_sent, &b, "all to be sent"));
+	CHECK(wait_until(b.stage.loop, all_is_refused, &b, "all to be refused"));
+	CHECK(b.ack_count < REFUSED);
+	CHECK(buffer_bytes(&b) > (int64_t)MIB(1) / 2);
+	CHECK(buffer_bytes(&b) < most);
+	lane_hold(b.events, false);
+	CHECK(wait_acks(&b, REFUSED));
+	CHECK_INT(b.ingest_opened, 1);
+	/* What they took is given back. */
+	CHECK(buffer_bytes(&b) < (int64_t)KIB(512));
 	bench_close(&b);
 }
