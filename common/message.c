@@ -17,6 +17,7 @@ static bool type_is_known(uint8_t type)
 	case MESSAGE_LOOKUP:
 	case MESSAGE_IDENTITY:
 	case MESSAGE_HEAD:
+	case MESSAGE_REFUSED:
 	case MESSAGE_XRPC:
 	case MESSAGE_XRPC_REPLY:
 	case MESSAGE_CHECK_HOST:
@@ -55,6 +56,14 @@ int message_get_type(struct reader *r, enum message_type *ret)
 	*r = in;
 	*ret = (enum message_type)type;
 	return 0;
+}
+
+bool message_is_foreign(struct span message, unsigned *ret_version)
+{
+	if (message.len == 0 || message.ptr[0] == MESSAGE_VERSION)
+		return false;
+	*ret_version = message.ptr[0];
+	return true;
 }
 
 void message_put_text(struct buf *b, struct span s)

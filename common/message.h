@@ -31,6 +31,9 @@ enum message_type {
 	MESSAGE_LOOKUP = 6,        /* validate -> resolve: struct lookup, one */
 	MESSAGE_IDENTITY = 7,      /* resolve -> validate: struct identity, one */
 	MESSAGE_HEAD = 8,          /* store -> fanout: struct head */
+	MESSAGE_REFUSED = 9,       /* resolve -> validate: the head alone, which has the version
+				      that is spoken here; nothing else of this connection is
+				      answered */
 	MESSAGE_XRPC = 32,         /* fanout -> store, ingest: struct xrpc_request */
 	MESSAGE_XRPC_REPLY = 33,   /* the answer: struct xrpc_reply */
 	MESSAGE_CHECK_HOST = 34,   /* ingest -> resolve: u16 length, host ("name[:port]") */
@@ -58,6 +61,9 @@ enum heap_order { HEAP_START = 1, HEAP_MARK = 2, HEAP_REPORT = 3, HEAP_STOP = 4 
 /* Head of every message that is not on a lane: u8 version, u8 type. */
 void message_put_type(struct buf *b, enum message_type type);
 int message_get_type(struct reader *r, enum message_type *ret) MUST_CHECK;
+
+/* Whether it is of another version, in which nothing but this byte can be read. */
+bool message_is_foreign(struct span message, unsigned *ret_version);
 
 /* A span with a u16 length before it; max: its limit. */
 void message_put_text(struct buf *b, struct span s);

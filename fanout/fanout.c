@@ -29,8 +29,20 @@ static void register_metrics(struct fanout *f, struct metrics *m, struct memory 
 			   get_head_seq, f);
 	metrics_gauge_call(m, "relay_head_age_seconds",
 			   "Time since store last said how far the log is.", NULL, get_head_age, f);
+	f->heads_refused = metrics_counter(m, "relay_head_notices_refused_total",
+					   "Notices of store that do not decode.", NULL);
 	lag_register(&f->lag, m);
 	memory_register(a, "files", get_file_bytes, f);
+}
+
+/* A store of another version says so several times a second. */
+static void refuse_head(struct fanout *f)
+{
+	unsigned left_out;
+
+	++*f->heads_refused;
+	if (log_limit_pass(&f->head_log, &left_out))
+		log_error("head notice does not decode left_out=%u", left_out);
 }
 
 static void on_head(void *arg, struct span message)
@@ -40,7 +52,7 @@ static void on_head(void *arg, struct span message)
 	enum window_change change;
 
 	if (window_take(&f->window, message, loop_now_usec(f->loop), &change) < 0) {
-		log_error("head notice does not decode");
+		refuse_head(f);
 		return;
 	}
 	if (change == WINDOW_RESET) {
@@ -66,7 +78,12 @@ int fanout_open(struct fanout *f, struct loop *l, struct metrics *m, struct memo
 	};
 	const struct pipe_handler handler = {.message = on_head, .arg = f};
 
-	*f = (struct fanout){.loop = l, .metrics = m, .name = xstrdup(settings->name)};
+	*f = (struct fanout){
+		.loop = l,
+		.metrics = m,
+		.name = xstrdup(settings->name),
+		.head_log = {.burst = 1, .period_usec = 60 * USEC_PER_SEC},
+	};
 	window_init(&f->window, settings->log_folder, loop_now_usec(l));
 	consumers_init(&f->consumers, l, &f->window, &settings->consumers, m, a);
 	int error = gateway_open(&f->gateway, l, urls);

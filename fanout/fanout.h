@@ -9,6 +9,7 @@
 #pragma once
 
 #include "common/lag.h"
+#include "common/log.h"
 #include "common/loop.h"
 #include "common/memory.h"
 #include "common/metrics.h"
@@ -39,6 +40,8 @@ struct fanout {
 	struct gateway gateway;
 	struct port *port;
 	struct pipe *head;
+	struct log_limit head_log;
+	uint64_t *heads_refused;
 };
 
 /* Errors: those of pipes and of the port; whatever was opened is closed again. */

@@ -17,8 +17,10 @@ struct calls {
 	struct http *http;
 	const struct host_policy *policy;
 	unsigned under_way;
+	struct log_limit bad_log;
 	struct buf reply; /* that is being written */
 	uint64_t *refused;
+	uint64_t *bad;
 };
 
 /* A call that waits for its HTTP request. */
@@ -129,6 +131,17 @@ static int list_hosts(struct calls *c, struct call *call, struct reader *r)
 	return 0;
 }
 
+static void refuse(struct calls *c, struct call *call, struct span message)
+{
+	unsigned left_out;
+
+	*c->bad += 1;
+	if (log_limit_pass(&c->bad_log, &left_out))
+		log_error("call refused: not one that resolve answers bytes=%zu left_out=%u",
+			  message.len, left_out);
+	call_drop(call);
+}
+
 static void on_request(void *arg, struct call *call, struct span message)
 {
 	struct reader r = reader_of(message);
@@ -142,10 +155,8 @@ static void on_request(void *arg, struct call *call, struct span message)
 		error = list_hosts(c, call, &r);
 	else
 		error = -EBADMSG;
-	if (error < 0) {
-		log_error("call refused: not one that resolve answers bytes=%zu", message.len);
-		call_drop(call);
-	}
+	if (error < 0)
+		refuse(c, call, message);
 }
 
 int calls_open(struct loop *loop, const char *url, struct http *http,
@@ -161,10 +172,13 @@ int calls_open(struct loop *loop, const char *url, struct http *http,
 	}
 	c->http = http;
 	c->policy = policy;
+	c->bad_log = (struct log_limit){.burst = 10, .period_usec = 60 * USEC_PER_SEC};
 	buf_init(&c->reply, REPLY_MAX);
 	c->refused = metrics_counter(metrics, "relay_calls_refused_total",
 				     "Calls answered at once because too many were under way.",
 				     NULL);
+	c->bad = metrics_counter(metrics, "relay_calls_unknown_total",
+				 "Calls that were none which this stage answers.", NULL);
 	*ret = c;
 	return 0;
 }

@@ -6,6 +6,8 @@
 
 #include "common/log.h"
 
+#define LINES_PER_MINUTE 10 /* about messages that are refused, and about connections ended */
+
 #define LANES_MAX   64   /* as group.lanes */
 #define MESSAGE_MAX 4096 /* bytes of one identity: 2,600 with the longest DID, host and handle */
 
@@ -15,6 +17,7 @@ struct lane {
 	struct pipe *pipe;
 	struct buf outbox; /* u32 length and the message, each */
 	bool held;
+	bool refused; /* something of this connection was: nothing more of it is looked at */
 	struct loop_task broken; /* breaks the connection, outside of any answer */
 };
 
@@ -25,6 +28,8 @@ struct lanes {
 	unsigned count;
 	bool stopped;
 	struct buf message; /* that is being written */
+	struct log_limit refused_log;
+	struct log_limit broken_log;
 	uint64_t *bad_messages;
 	uint64_t *broken;
 	uint64_t *dropped;
@@ -59,6 +64,7 @@ static void on_down(void *arg)
 	struct lane *l = arg;
 
 	loop_task_cancel(l->lanes->loop, &l->broken);
+	l->refused = false;
 	empty_outbox(l);
 	resolver_forget(l->lanes->resolver, l);
 }
@@ -66,9 +72,11 @@ static void on_down(void *arg)
 static void break_lane(void *arg)
 {
 	struct lane *l = arg;
+	unsigned left_out;
 
 	*l->lanes->broken += 1;
-	log_warning("connection ended lane=%u", l->number);
+	if (log_limit_pass(&l->lanes->broken_log, &left_out))
+		log_warning("connection ended lane=%u left_out=%u", l->number, left_out);
 	on_down(l);
 	pipe_break(l->pipe);
 }
@@ -86,15 +94,39 @@ static int take_lookup(struct lane *l, struct span message)
 	return 0;
 }
 
+/* A validate of another version is told so, once, and kept: if its connection were ended, it would
+ * come again at once, for ever. Any other ends its connection, and may do better with the next. */
+static void refuse(struct lane *l, struct span message)
+{
+	struct buf *b = &l->lanes->message;
+	unsigned left_out, version;
+
+	l->refused = true;
+	if (message_is_foreign(message, &version)) {
+		buf_clear(b);
+		message_put_type(b, MESSAGE_REFUSED);
+		(void)!pipe_send(l->pipe, buf_span(b)); /* an empty pipe takes it */
+		if (log_limit_pass(&l->lanes->refused_log, &left_out))
+			log_error("validate speaks another version: its lookups are not answered "
+				  "lane=%u version=%u ours=%u left_out=%u",
+				  l->number, version, MESSAGE_VERSION, left_out);
+		return;
+	}
+	if (log_limit_pass(&l->lanes->refused_log, &left_out))
+		log_error("message refused: no lookup lane=%u bytes=%zu left_out=%u", l->number,
+			  message.len, left_out);
+	loop_task_queue(l->lanes->loop, &l->broken);
+}
+
 static void on_message(void *arg, struct span message)
 {
 	struct lane *l = arg;
 
-	if (take_lookup(l, message) == 0)
+	if (!l->refused && take_lookup(l, message) == 0)
 		return;
 	*l->lanes->bad_messages += 1;
-	log_error("message refused: no lookup lane=%u bytes=%zu", l->number, message.len);
-	loop_task_queue(l->lanes->loop, &l->broken);
+	if (!l->refused)
+		refuse(l, message);
 }
 
 static void keep_message(struct lane *l, struct span message)
@@ -156,6 +188,8 @@ struct lanes *lanes_new(struct loop *loop, struct metrics *metrics, struct memor
 	struct lanes *ls = xcalloc(1, sizeof(*ls));
 
 	ls->loop = loop;
+	ls->refused_log = ls->broken_log = (struct log_limit){.burst = LINES_PER_MINUTE,
+							      .period_usec = 60 * USEC_PER_SEC};
 	buf_init(&ls->message, MESSAGE_MAX);
 	ls->bad_messages = metrics_counter(metrics, "relay_lookup_messages_refused_total",
 					   "Messages of validate that were no lookups.", NULL);

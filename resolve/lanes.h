@@ -6,6 +6,9 @@
  * kept), and then, should the answers to what it has asked already come to LANES_OUTBOX_MAX, its
  * connection is ended: it asks again over a new one. When a connection ends, its lookups are
  * forgotten.
+ *
+ * After a message that is no lookup nothing of its connection is looked at: a peer of another
+ * version is told (MESSAGE_REFUSED), any other cut off.
  */
 #pragma once
 

@@ -58,6 +58,7 @@ struct inquiries {
 	struct pipe *pipe;
 	struct inquiry_handler handler;
 	uint64_t wait_usec;
+	bool is_foreign; /* resolve speaks another version */
 	uint64_t secret; /* so that nobody can choose DIDs that meet in one slot */
 	size_t slot_count, count;
 	struct inquiry **slots;
@@ -346,7 +347,9 @@ static void pipe_up(void *arg)
 
 static void pipe_down(void *arg)
 {
-	(void)arg;
+	struct inquiries *s = arg;
+
+	s->is_foreign = false;
 }
 
 static void pipe_writable(void *arg)
@@ -387,7 +390,15 @@ static void pipe_message(void *arg, struct span message)
 	struct reader r = reader_of(message);
 	enum message_type type;
 	struct identity i;
+	unsigned version;
 
+	if (s->is_foreign)
+		return;
+	if (message_is_foreign(message, &version)) {
+		s->is_foreign = true;
+		s->handler.foreign(s->handler.arg, version);
+		return;
+	}
 	if (message_get_type(&r, &type) < 0 || type != MESSAGE_IDENTITY ||
 	    identity_decode(&r, &i) < 0) {
 		pipe_break(s->pipe);

@@ -30,6 +30,9 @@ struct inquiry_handler {
 	void (*ready)(void *arg);
 	/* Waited too long; borrowed, and forgotten afterwards. */
 	void (*expired)(void *arg, const struct event *e);
+	/* resolve speaks another version: nothing that is asked over this connection is answered.
+	 * Once a connection. */
+	void (*foreign)(void *arg, unsigned version);
 	void *arg;
 };
 

@@ -17,6 +17,7 @@
 #define BACKLOG_MAX      (4 * (size_t)LIMIT_MESSAGE)
 /* Kept of what a large frame made these buffers take. */
 #define BUFFER_KEEP      (2 * LIMIT_BATCH_BYTES)
+#define LINES_PER_MINUTE 10 /* about a peer that cannot be understood */
 
 struct validator {
 	struct loop *loop;
@@ -36,6 +37,8 @@ struct validator {
 	struct buf acks;     /* encoded, for ingest */
 	struct buf backlog;  /* events that came in and were not looked at yet, */
 	size_t backlog_done; /* from here on */
+	struct log_limit peer_log;
+	uint64_t *foreign;
 };
 
 /* Out */
@@ -213,11 +216,14 @@ static void forget(struct validator *v)
 static void go_on(struct validator *v)
 {
 	struct inquiry *q;
+	unsigned left_out;
 
 	while (is_room(v) && (q = inquiries_take_ready(v->inquiries)))
 		resume(v, q);
 	if (take_backlog(v) < 0) {
-		log_error("ingest sent an event that does not decode");
+		if (log_limit_pass(&v->peer_log, &left_out))
+			log_error("ingest sent an event that does not decode left_out=%u",
+				  left_out);
 		lane_reset(v->upstream);
 		forget(v);
 	}
@@ -326,6 +332,18 @@ static void event_expired(void *arg, const struct event *e)
 	refuse(v, e, verdict == VERDICT_ACCEPTED ? VERDICT_IDENTITY_UNAVAILABLE : verdict);
 }
 
+static void resolve_is_foreign(void *arg, unsigned version)
+{
+	struct validator *v = arg;
+	unsigned left_out;
+
+	++*v->foreign;
+	if (log_limit_pass(&v->peer_log, &left_out))
+		log_error("resolve speaks another version: identities wait until it is restarted "
+			  "version=%u ours=%u left_out=%u",
+			  version, MESSAGE_VERSION, left_out);
+}
+
 /* Opening and closing */
 
 static int64_t buffer_bytes(void *arg)
@@ -346,6 +364,11 @@ static void open_core(struct validator *v, struct stage *stage)
 	v->judge = judge_new(c, v->checker, v->cache);
 	tally_init(&v->tally, stage->metrics);
 	loop_task_init(&v->flush, flush, v);
+	v->peer_log = (struct log_limit){.burst = LINES_PER_MINUTE,
+					 .period_usec = 60 * USEC_PER_SEC};
+	v->foreign = metrics_counter(
+		stage->metrics, "relay_foreign_connections_total",
+		"Connections to a resolve of another version, which are of no use.", NULL);
 	buf_init(&v->acks, ACKS_WAITING_MAX);
 	buf_init(&v->backlog, BACKLOG_MAX);
 	memory_register(stage->memory, "checker", checker_memory_bytes, v->checker);
@@ -363,7 +386,8 @@ static int open_pipes(struct validator *v, struct stage *stage)
 					  downstream_writable, v};
 	const struct lane_handler up = {upstream_opened, upstream_closed, upstream_message,
 					upstream_writable, v};
-	const struct inquiry_handler asker = {identity_answered, inquiry_ready, event_expired, v};
+	const struct inquiry_handler asker = {identity_answered, inquiry_ready, event_expired,
+					      resolve_is_foreign, v};
 	const unsigned lane = stage->instance;
 	char url[CONFIG_URL_SIZE];
 	int error;

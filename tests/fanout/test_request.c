@@ -10,6 +10,7 @@
 
 #include "fanout/port.h"
 
+#include "tests/lib/capture.h"
 #include "tests/lib/fanout_rig.h"
 #include "tests/lib/stream_client.h"
 #include "tests/test.h"
@@ -417,6 +418,8 @@ TEST(a_client_that_leaves_during_a_call_harms_nobody)
 	server_stop(&s);
 }
 
+#define HEADS_REFUSED METRIC("relay_head_notices_refused_total")
+
 TEST(a_disk_without_room_is_told_and_the_log_is_served)
 {
 	struct stream_client c;
@@ -442,6 +445,25 @@ TEST(a_disk_without_room_is_told_and_the_log_is_served)
 	server_becomes(&s, 200);
 	buf_release(&answer);
 	server_stop(&s);
+}
+
+/* A store of another version. */
+TEST(lines_about_head_notices_are_limited)
+{
+	struct capture log;
+	struct server s;
+
+	capture_begin(&log);
+	server_start(&s, &server_ordinary);
+	server_add(&s, 5, 100);
+	s.state = (enum head_state)99;
+	server_announce(&s);
+	for (unsigned i = 0; i < 4000 && server_metric(&s, HEADS_REFUSED) < 10; i++)
+		usleep(5000);
+	CHECK(server_metric(&s, HEADS_REFUSED) >= 10);
+	CHECK_INT(capture_count(&log, "head notice does not decode"), 1);
+	server_stop(&s);
+	capture_end(&log);
 }
 
 /* The slowest test: the deadline of a call, and how long store may be silent, are five seconds. */

@@ -169,6 +169,7 @@ TEST(other_calls_are_dropped)
 	call_with(&b, MESSAGE_XRPC, "x", NULL, USEC_PER_SEC / 5, &r);
 	CHECK(fixture_wait(&b.f, is_done, &r));
 	CHECK_INT(r.failed, 3);
+	CHECK(fixture_metric(&b.f, "relay_calls_unknown_total{stage=\"resolve\"}") >= 3);
 	CHECK_INT(http_server_requests(b.server, NULL), 0);
 	bench_close(&b);
 }

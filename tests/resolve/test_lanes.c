@@ -3,6 +3,7 @@
 #include <stdio.h>
 
 #include "common/pipe.h"
+#include "tests/lib/capture.h"
 #include "tests/resolve/fixture.h"
 
 /* Lanes over real pipes; lookups are answered from a cache, or not at all: nothing is fetched. */
@@ -15,7 +16,7 @@ struct bench {
 	struct lanes *lanes;
 	struct peer {
 		struct pipe *pipe;
-		unsigned ups, downs, answers;
+		unsigned ups, downs, answers, refusals;
 		struct identity last; /* without its spans */
 		char pds[LIMIT_HOST + 1];
 	} peers[2];
@@ -53,6 +54,11 @@ static void on_message(void *arg, struct span message)
 	struct identity identity;
 
 	CHECK_INT(message_get_type(&r, &type), 0);
+	if (type == MESSAGE_REFUSED) {
+		CHECK_INT(r.left, 0);
+		p->refusals++;
+		return;
+	}
 	CHECK_INT(type, MESSAGE_IDENTITY);
 	CHECK_INT(identity_decode(&r, &identity), 0);
 	CHECK_INT(r.left, 0);
@@ -158,6 +164,11 @@ static bool first_has_answer(void *arg)
 	return ((const struct bench *)arg)->peers[0].answers > 0;
 }
 
+static bool second_has_answer(void *arg)
+{
+	return ((const struct bench *)arg)->peers[1].answers > 0;
+}
+
 TEST(a_lane_is_answered_on_that_lane)
 {
 	struct bench b;
@@ -184,7 +195,7 @@ static bool first_came_again(void *arg)
 
 TEST(what_is_no_lookup_ends_the_connection)
 {
-	static const char *const messages[] = {"", "\x01", "\x01\x07", "\x01\x06", "\x02\x06"};
+	static const char *const messages[] = {"", "\x01", "\x01\x07", "\x01\x06"};
 
 	for (size_t i = 0; i < ARRAY_SIZE(messages); i++) {
 		struct bench b;
@@ -201,6 +212,68 @@ TEST(what_is_no_lookup_ends_the_connection)
 		CHECK(fixture_wait(&b.f, first_has_answer, &b));
 		bench_close(&b);
 	}
+}
+
+#define REFUSED "relay_lookup_messages_refused_total{stage=\"resolve\"}"
+
+static bool all_are_refused(void *arg)
+{
+	return fixture_metric(&((struct bench *)arg)->f, REFUSED) == 100;
+}
+
+TEST(a_peer_of_another_version_is_told_once)
+{
+	struct capture log;
+	struct bench b;
+
+	capture_begin(&log);
+	bench_open(&b);
+	for (unsigned i = 0; i < 100; i++)
+		CHECK_INT(pipe_send(b.peers[0].pipe, SPAN_LITERAL("\x02\x06lookup")), 0);
+	CHECK(fixture_wait(&b.f, all_are_refused, &b));
+	/* Nor does what comes behind them, of whatever version, on the same connection. */
+	CHECK_INT(ask(&b.peers[0], known), 0);
+	CHECK_INT(ask(&b.peers[1], known), 0);
+	CHECK(fixture_wait(&b.f, second_has_answer, &b));
+	CHECK_INT(b.peers[0].refusals, 1);
+	CHECK_INT(b.peers[0].answers, 0);
+	CHECK_INT(b.peers[0].downs, 0);
+	CHECK_INT(capture_count(&log, "validate speaks another version"), 1);
+	/* The next connection is as good as any. */
+	pipe_break(b.peers[0].pipe);
+	CHECK(fixture_wait(&b.f, first_came_again, &b));
+	CHECK_INT(ask(&b.peers[0], known), 0);
+	CHECK(fixture_wait(&b.f, first_has_answer, &b));
+	CHECK_INT(b.peers[0].refusals, 1);
+	bench_close(&b);
+	capture_end(&log);
+}
+
+#define TIMES 40
+
+/* Over and over again, with many messages each time: a few lines, and one message counts for each.
+ */
+TEST(lines_about_a_peer_are_limited)
+{
+	struct capture log;
+	struct bench b;
+
+	capture_begin(&log);
+	bench_open(&b);
+	for (unsigned n = 0; n < TIMES; n++) {
+		b.peers[0].downs = 0;
+		b.peers[0].ups = 1;
+		for (unsigned i = 0; i < 10; i++)
+			(void)!pipe_send(b.peers[0].pipe, SPAN_LITERAL("\x01\x07"));
+		CHECK(fixture_wait(&b.f, first_came_again, &b));
+	}
+	CHECK(fixture_metric(&b.f, REFUSED) >= TIMES);
+	CHECK_INT(fixture_metric(&b.f, "relay_lookup_connections_ended_total{stage=\"resolve\"}"),
+		  TIMES);
+	CHECK(capture_count(&log, "message refused") <= 10);
+	CHECK(capture_count(&log, "connection ended") <= 10);
+	bench_close(&b);
+	capture_end(&log);
 }
 
 #define KEPT    "relay_accounted_bytes{stage=\"resolve\",what=\"outbox\"}"

@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include "resolve/fetches.h"
+#include "tests/lib/capture.h"
 #include "tests/resolve/fixture.h"
 
 #define KEY "zQ3shXjHeiBuRCKmM36cuYnm7YEMzhGnCmCyW92sRJ9pribSF"
@@ -459,38 +460,6 @@ TEST(who_waits_is_given_a_stale_identity_when_the_directory_rests)
 	CHECK_INT(unknown.count, 0);
 	CHECK_INT(resolver_in_hand(b.resolver), 3);
 	bench_close(&b);
-}
-
-/* The log, in a file, as long as it is captured. */
-struct capture {
-	int stderr_fd;
-	char path[256];
-};
-
-static void capture_begin(struct capture *c)
-{
-	int fd;
-
-	snprintf(c->path, sizeof(c->path), "%s/log", test_folder());
-	fd = open(c->path, O_CREAT | O_WRONLY | O_CLOEXEC, 0600);
-	c->stderr_fd = dup(STDERR_FILENO);
-	CHECK(fd >= 0 && dup2(fd, STDERR_FILENO) >= 0);
-	close(fd);
-}
-
-static bool capture_end_has(struct capture *c, const char *text)
-{
-	struct buf log;
-	bool has;
-
-	dup2(c->stderr_fd, STDERR_FILENO);
-	close(c->stderr_fd);
-	test_read_file(c->path, &log);
-	has = test_contains(buf_span(&log), text);
-	if (!has)
-		printf("# %.*s", (int)log.len, (const char *)log.ptr);
-	buf_release(&log);
-	return has;
 }
 
 TEST(the_log_names_the_server_that_failed)

@@ -22,7 +22,7 @@ struct bench {
 		uint64_t newer_than, host_id;
 	} asked[ASKED_MAX];
 	/* what the stage sees */
-	unsigned answered, ready;
+	unsigned answered, ready, foreign;
 	size_t expired_count;
 	uint64_t expired[EXPIRED_MAX]; /* tickets */
 	size_t want;
@@ -102,9 +102,17 @@ static void expired(void *arg, const struct event *e)
 		b->expired[b->expired_count++] = e->ticket;
 }
 
+static void foreign(void *arg, unsigned version)
+{
+	struct bench *b = arg;
+
+	CHECK_INT(version, 7);
+	b->foreign++;
+}
+
 static void bench_open(struct bench *b, uint64_t wait_usec, bool has_resolve)
 {
-	const struct inquiry_handler h = {answered, ready, expired, b};
+	const struct inquiry_handler h = {answered, ready, expired, foreign, b};
 
 	*b = (struct bench){.loop = loop_new()};
 	snprintf(b->url, sizeof(b->url), "ipc://%s/identities", test_folder());
@@ -457,6 +465,35 @@ TEST(a_message_that_does_not_decode_breaks_the_pipe)
 	CHECK_INT(pipe_send(b.resolve, SPAN_LITERAL("\x01\x07garbage")), 0);
 	CHECK(wait_asked(&b, 2));
 	CHECK_INT(b.ups, 2);
+	bench_close(&b);
+}
+
+static bool is_foreign(void *arg)
+{
+	return ((const struct bench *)arg)->foreign > 0;
+}
+
+/* Its connection is not ended, or it would come again at once; after the next there are answers. */
+TEST(a_resolve_of_another_version_is_told_of_once)
+{
+	struct bench b;
+
+	bench_open(&b, WAIT_LONG, true);
+	begin(&b, A, 1, 10, 0);
+	CHECK(wait_asked(&b, 1));
+	for (unsigned i = 0; i < 3; i++)
+		CHECK_INT(pipe_send(b.resolve, SPAN_LITERAL("\x07\x09")), 0);
+	CHECK(wait_until(b.loop, is_foreign, &b, "word of it"));
+	CHECK(wait_asked(&b, 2)); /* for want of an answer */
+	CHECK_INT(b.foreign, 1);
+	CHECK_INT(b.ups, 1);
+	pipe_close(b.resolve);
+	resolve_open(&b);
+	CHECK(wait_asked(&b, 3));
+	CHECK_INT(b.ups, 2);
+	answer(&b, A, IDENTITY_FOUND, clock_usec());
+	CHECK(wait_ready(&b, 1));
+	CHECK_INT(b.foreign, 1);
 	bench_close(&b);
 }
 
