@@ -491,7 +491,7 @@ TEST(a_resolve_of_another_version_is_told_of_once)
 	resolve_open(&b);
 	CHECK(wait_asked(&b, 3));
 	CHECK_INT(b.ups, 2);
-	answer(&b, A, IDENTITY_FOUND, clock_usec());
+	answer(&b, A, IDENTITY_NOT_FOUND, clock_usec());
 	CHECK(wait_ready(&b, 1));
 	CHECK_INT(b.foreign, 1);
 	bench_close(&b);
