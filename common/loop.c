@@ -83,15 +83,30 @@ void loop_io_change(struct loop *l, struct loop_io *io, uint32_t events)
 		control(l, io, EPOLL_CTL_MOD, events);
 }
 
+static void drop_events(struct loop *l, struct loop_io *io)
+{
+	io->fd = -1;
+	for (int i = 0; i < l->event_count; i++)
+		if (l->events[i].data.ptr == io)
+			l->events[i].data.ptr = NULL;
+}
+
 void loop_io_remove(struct loop *l, struct loop_io *io)
 {
 	if (io->fd < 0)
 		return;
 	control(l, io, EPOLL_CTL_DEL, 0);
-	io->fd = -1;
-	for (int i = 0; i < l->event_count; i++)
-		if (l->events[i].data.ptr == io)
-			l->events[i].data.ptr = NULL;
+	drop_events(l, io);
+}
+
+/* What is closed has left the set by itself. */
+void loop_io_forget(struct loop *l, struct loop_io *io)
+{
+	if (io->fd < 0)
+		return;
+	if (epoll_ctl(l->epoll_fd, EPOLL_CTL_DEL, io->fd, NULL) < 0)
+		assert(errno == EBADF || errno == ENOENT);
+	drop_events(l, io);
 }
 
 static void dispatch_events(struct loop *l)

@@ -49,6 +49,8 @@ void loop_io_add(struct loop *l, struct loop_io *io, int fd, uint32_t events);
 void loop_io_change(struct loop *l, struct loop_io *io, uint32_t events);
 /* Does nothing if it is not added. Does not close the descriptor. */
 void loop_io_remove(struct loop *l, struct loop_io *io);
+/* The same of a library's descriptor, which it may have closed before it says that it is done. */
+void loop_io_forget(struct loop *l, struct loop_io *io);
 
 void loop_timer_init(struct loop_timer *t, void (*fire)(void *arg), void *arg);
 /* Fires once, after_usec from now; setting it again moves it. */

@@ -429,7 +429,9 @@ static void socket_free(struct socket *s)
 		s->previous->next = s->next;
 	else
 		s->client->sockets = s->next;
-	loop_io_remove(s->client->http->loop, &s->io);
+	/* Of a transfer that is cancelled in its handshake curl closes the socket first, and tells
+	 * us then. */
+	loop_io_forget(s->client->http->loop, &s->io);
 	free(s);
 }
 

@@ -213,6 +213,45 @@ static void set_timed(struct timed *t)
 }
 
 /* Random settings, moves and cancellations: those that stay fire in order, once, and not early. */
+static void count_ready(void *arg, uint32_t events)
+{
+	(void)events;
+	++*(unsigned *)arg;
+}
+
+/* One that its owner has closed before, one whose number is another's now, and one that is open. */
+TEST(io_is_forgotten_open_or_closed)
+{
+	struct loop *l = loop_new();
+	struct loop_timer end;
+	struct loop_io io[3];
+	unsigned calls = 0;
+	int fds[3];
+
+	for (size_t i = 0; i < 3; i++) {
+		fds[i] = eventfd(1, EFD_NONBLOCK);
+		loop_io_init(&io[i], count_ready, &calls);
+		loop_io_add(l, &io[i], fds[i], EPOLLIN);
+	}
+	close(fds[0]);
+	loop_io_forget(l, &io[0]);
+	close(fds[1]);
+	fds[0] = eventfd(1, EFD_NONBLOCK);
+	fds[1] = eventfd(1, EFD_NONBLOCK);
+	loop_io_forget(l, &io[1]);
+	for (size_t i = 0; i < 2; i++) {
+		loop_io_forget(l, &io[2]);
+		CHECK_INT(io[i].fd, -1);
+	}
+	loop_timer_init(&end, quit, l);
+	loop_timer_set(l, &end, 2000);
+	CHECK_INT(loop_run(l), 0);
+	CHECK_INT(calls, 0);
+	for (size_t i = 0; i < 3; i++)
+		close(fds[i]);
+	loop_free(l);
+}
+
 TEST(timers_fire_in_order)
 {
 	static struct clockwork c;
