@@ -7,9 +7,10 @@
 
 #include "tests/test.h"
 
-#define STEP 500 /* bytes: LevelDB's blocks have 4 KiB */
+#define STEP     500 /* bytes: LevelDB's blocks have 4 KiB */
+#define LOG_HEAD 7   /* bytes: of a record */
 
-static void flip(const char *path)
+static void flip_bits(const char *path)
 {
 	int fd = open(path, O_RDWR | O_CLOEXEC);
 	struct stat st;
@@ -24,7 +25,19 @@ static void flip(const char *path)
 	close(fd);
 }
 
-static void damage_all(const char *folder, const char *end)
+static void clear_head(const char *path)
+{
+	static const uint8_t zeros[LOG_HEAD];
+	int fd = open(path, O_RDWR | O_CLOEXEC);
+	struct stat st;
+
+	CHECK_INT(fstat(fd, &st), 0);
+	if (st.st_size > (off_t)sizeof(zeros))
+		CHECK_INT(pwrite(fd, zeros, sizeof(zeros), 0), sizeof(zeros));
+	close(fd);
+}
+
+static void damage_all(const char *folder, const char *end, void (*damage)(const char *path))
 {
 	DIR *dir = opendir(folder);
 	unsigned count = 0;
@@ -37,7 +50,7 @@ static void damage_all(const char *folder, const char *end)
 		if (!dot || strcmp(dot, end) != 0)
 			continue;
 		snprintf(path, sizeof(path), "%s/%s", folder, e->d_name);
-		flip(path);
+		damage(path);
 		count++;
 	}
 	closedir(dir);
@@ -46,12 +59,12 @@ static void damage_all(const char *folder, const char *end)
 
 void damage_tables(const char *folder)
 {
-	damage_all(folder, ".ldb");
+	damage_all(folder, ".ldb", flip_bits);
 }
 
 void damage_logs(const char *folder)
 {
-	damage_all(folder, ".log");
+	damage_all(folder, ".log", clear_head);
 }
 
 void damage_file(const char *folder, const char *start, long bytes)
