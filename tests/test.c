@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <ftw.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stdlib.h>
 #include <sys/random.h>
@@ -19,7 +20,9 @@ const char *__lsan_default_suppressions(void)
 
 static struct {
 	struct test *first, **last;
-	const char *name;  /* of the test that runs */
+	const char *file; /* of the program */
+	const char *name; /* of the test that runs */
+	pid_t pid;
 	unsigned failures; /* of its checks */
 	char skipped[256];
 	char folder[64];
@@ -168,13 +171,48 @@ static bool is_chosen(const char *name, int argc, char **argv)
 	return argc < 2;
 }
 
+static void put(const char *text)
+{
+	(void)!write(STDOUT_FILENO, text, strlen(text));
+}
+
+/* A test that crashes says so, and ends the process as it would have ended. Those that it has
+ * forked say nothing. */
+static void on_crash(int number)
+{
+	if (getpid() == state.pid && state.name) {
+		put("# crashed\nnot ok ");
+		put(state.file);
+		put(": ");
+		put(state.name);
+		put("\n");
+	}
+	signal(number, SIG_DFL);
+	raise(number);
+}
+
+/* A sanitizer that has its own way to report a crash keeps it. */
+static void catch_crashes(void)
+{
+	static const int numbers[] = {SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGABRT};
+	const struct sigaction action = {.sa_handler = on_crash};
+	struct sigaction old;
+
+	state.pid = getpid();
+	for (size_t i = 0; i < ARRAY_SIZE(numbers); i++)
+		if (sigaction(numbers[i], NULL, &old) == 0 && old.sa_handler == SIG_DFL)
+			sigaction(numbers[i], &action, NULL);
+}
+
 /* Weak: a program that uses the rest of this brings its own. */
 __attribute__((weak)) int main(int argc, char **argv)
 {
 	const char *slash = strrchr(argv[0], '/'), *file = slash ? slash + 1 : argv[0];
 	unsigned failed = 0;
 
+	state.file = file;
 	setvbuf(stdout, NULL, _IOLBF, 0);
+	catch_crashes();
 	for (struct test *t = state.first; t; t = t->next) {
 		if (!is_chosen(t->name, argc, argv))
 			continue;

@@ -2,7 +2,7 @@
  * The unit tests' harness. A test file is a list of TEST(name) { ... } and links with tests/test.c,
  * which has main: it runs every test and prints one line for each, "ok FILE: NAME", "not ok FILE:
  * NAME" or "skip FILE: NAME: REASON". tests/summary adds up such lines. A failed CHECK says where
- * and what, and the test goes on to its end.
+ * and what, and the test goes on to its end. One that crashes is "not ok" as well, and the last.
  *
  * tests that need ../shared/vectors ask test_vectors() and SKIP when it is NULL.
  * Randomised tests use test_random, whose seed is printed and can be given as TEST_SEED.
