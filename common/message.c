@@ -442,7 +442,7 @@ int head_decode(struct reader *r, struct head *ret)
 	    reader_get_u64(&in, &h.received_usec) < 0 || reader_get_u8(&in, &state) < 0)
 		return -EBADMSG;
 	if (h.first_seq > h.next_seq || h.file_first_seq > h.next_seq ||
-	    h.next_seq > (uint64_t)LIMIT_SEQ || state < HEAD_TAKING || state > HEAD_NO_ROOM ||
+	    h.next_seq > (uint64_t)LIMIT_SEQ || state < HEAD_TAKING || state > HEAD_NO_STATE ||
 	    in.left > 0)
 		return -EBADMSG;
 	h.state = (enum head_state)state;

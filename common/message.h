@@ -182,6 +182,9 @@ int identity_decode(struct reader *r, struct identity *ret) MUST_CHECK;
 enum head_state {
 	HEAD_TAKING = 1,
 	HEAD_NO_ROOM = 2, /* the disk is full: events wait */
+	/* The disk is so full that store cannot open its state either. The log goes on to next_seq
+	 * at least, and what is beyond that nobody can say. */
+	HEAD_NO_STATE = 3,
 };
 
 /* How far the log is real. */

@@ -32,7 +32,7 @@ static bool find_fault(const struct fanout *f, char *ret, size_t size)
 	if (silence >= HEAD_USEC)
 		snprintf(ret, size, "store: nothing heard for %" PRIu64 " s",
 			 silence / USEC_PER_SEC);
-	else if (f->window.state == HEAD_NO_ROOM)
+	else if (f->window.state != HEAD_TAKING)
 		snprintf(ret, size, "store: no room on the disk, no events are taken");
 	else if (!f->window.known)
 		snprintf(ret, size, "store: not heard of yet");

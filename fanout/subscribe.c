@@ -47,13 +47,19 @@ static bool check_handshake(struct request *q)
 	return true;
 }
 
+/* A cursor may be right that is beyond what store can say. */
+static bool is_known(const struct window *w, const struct cursor *c)
+{
+	return w->known && !(w->has_more && c->given && c->seq >= w->head.next_seq);
+}
+
 static bool check_room(struct request *q)
 {
 	const char *message = NULL, *after = "5";
 
 	if (q->fanout->consumers.stopping)
 		message = "This server restarts; try again.", after = "1";
-	else if (!q->fanout->window.known)
+	else if (!is_known(&q->fanout->window, &q->cursor))
 		message = "The stream is not known yet; try again soon.";
 	else if (consumers_are_full(&q->fanout->consumers))
 		message = "There is no room for more consumers.";

@@ -26,8 +26,9 @@ int window_take(struct window *w, struct span message, uint64_t now_usec, enum w
 	w->heard_usec = now_usec;
 	w->state = head.state;
 	*ret = WINDOW_SAME;
-	/* Store does not know either: what was known before stays. */
-	if (head.next_seq == 0)
+	/* Store does not know either, or no better: what was known before stays. */
+	if (head.next_seq == 0 ||
+	    (head.state == HEAD_NO_STATE && w->known && head.next_seq <= w->head.next_seq))
 		return 0;
 	if (!w->known || head.next_seq > w->head.next_seq)
 		*ret = WINDOW_MORE;
@@ -36,6 +37,7 @@ int window_take(struct window *w, struct span message, uint64_t now_usec, enum w
 	if (*ret == WINDOW_RESET)
 		files_forget(&w->files);
 	w->known = true;
+	w->has_more = head.state == HEAD_NO_STATE;
 	w->head = head;
 	return 0;
 }

@@ -17,7 +17,8 @@
 
 struct window {
 	struct files files;
-	bool known; /* whether a notice said how far the log is */
+	bool known;    /* whether a notice said how far the log is */
+	bool has_more; /* maybe: the notice said how far it is at least */
 	struct head head;
 	enum head_state state; /* of store, by the last notice */
 	uint64_t heard_usec;   /* when the last notice came, or when we started: the loop's clock */

@@ -228,6 +228,56 @@ int event_log_open(const char *folder, const struct marker *m, const struct even
 	return 0;
 }
 
+/* Where the records of a file end; none: there is nothing that is known to be real. */
+static int measure(const struct log_folder *f, const struct log_folder_entry *e,
+		   uint64_t *ret_records, uint64_t *ret_end_bytes)
+{
+	int fd, r;
+
+	*ret_records = 0;
+	if (!e->has_messages || !e->has_index)
+		return 0;
+	fd = log_folder_open_file(f, e->first_seq, LOG_FILE_INDEX, O_RDONLY);
+	if (fd < 0)
+		return fd;
+	r = log_index_measure(fd, e->bytes, ret_records, ret_end_bytes);
+	close(fd);
+	return r;
+}
+
+/* The newest file may have been begun for a group that is not real. */
+static int peek(const struct log_folder *f, struct head *ret)
+{
+	uint64_t records = 0, end_bytes = 0;
+	size_t place = f->count;
+	int r = 0;
+
+	while (r == 0 && records == 0 && place > 0)
+		r = measure(f, &f->entries[--place], &records, &end_bytes);
+	if (r < 0)
+		return r;
+	if (records == 0)
+		return -ENOENT;
+	*ret = (struct head){
+		.first_seq = f->entries[log_run_peek(f, place)].first_seq,
+		.next_seq = f->entries[place].first_seq + records,
+		.file_first_seq = f->entries[place].first_seq,
+		.file_end_bytes = end_bytes,
+	};
+	return 0;
+}
+
+int event_log_peek(const char *path, struct head *ret)
+{
+	struct log_folder folder;
+	int r = log_folder_open(path, &folder);
+
+	if (r == 0)
+		r = peek(&folder, ret);
+	log_folder_release(&folder);
+	return r;
+}
+
 static void close_files(struct event_log *l)
 {
 	if (l->messages_fd >= 0)

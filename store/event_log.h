@@ -46,6 +46,13 @@ int event_log_create(const char *folder, uint64_t first_seq, struct marker *ret)
 int event_log_open(const char *folder, const struct marker *m, const struct event_log_options *o,
 		   struct event_log **ret) MUST_CHECK;
 void event_log_close(struct event_log *l);
+/*
+ * How far the log is real at least, without a marker to say it: a record of an index is written
+ * when its event is real (event_log_finish), so what the indexes of the newest files say was so. A
+ * kill may have cost the records of one group, and a power cut more. Changes nothing. -ENOENT: there
+ * is none such.
+ */
+int event_log_peek(const char *folder, struct head *ret) MUST_CHECK;
 /* Whether there is room for one more group: a disk that is full is found full before the first
  * event is taken. -ENOSPC, -EDQUOT, -EFBIG, logged. */
 int event_log_find_room(const struct event_log *l) MUST_CHECK;

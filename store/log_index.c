@@ -188,6 +188,20 @@ int log_index_recover(int messages_fd, int index_fd, const struct marker *m, uin
 	return 0;
 }
 
+int log_index_measure(int index_fd, uint64_t messages_bytes, uint64_t *ret_records,
+		      uint64_t *ret_end_bytes)
+{
+	const struct marker all = {.file_end_bytes = messages_bytes, .next_seq = UINT64_MAX};
+	struct place good;
+	int r = find_good_part(index_fd, &all, &good);
+
+	if (r < 0)
+		return r;
+	*ret_records = good.records;
+	*ret_end_bytes = good.offset;
+	return 0;
+}
+
 bool log_index_get_last(int index_fd, uint64_t count, struct log_index_record *ret)
 {
 	uint8_t bytes[LOG_INDEX_RECORD_SIZE];

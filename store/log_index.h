@@ -19,6 +19,10 @@
 int log_index_recover(int messages_fd, int index_fd, const struct marker *m, uint64_t now_usec,
 		      uint64_t *ret_made) MUST_CHECK;
 
+/* How far the records are right by themselves: they follow each other within so many bytes of
+ * messages. Gives how many records that are, and where the messages of them end. */
+int log_index_measure(int index_fd, uint64_t messages_bytes, uint64_t *ret_records,
+		      uint64_t *ret_end_bytes) MUST_CHECK;
 /* The last of so many records. False if there is none, or none that is right. */
 bool log_index_get_last(int index_fd, uint64_t count, struct log_index_record *ret);
 

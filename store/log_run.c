@@ -110,3 +110,15 @@ int log_run_find(struct log_folder *f, size_t *ret_first)
 	*ret_first = first;
 	return 0;
 }
+
+size_t log_run_peek(const struct log_folder *f, size_t newest)
+{
+	size_t first = newest;
+	struct log_index_record last;
+
+	while (first > 0 && f->entries[first - 1].has_messages &&
+	       has_all_records(f, &f->entries[first - 1], &last) &&
+	       last.offset + last.length == f->entries[first - 1].bytes)
+		first--;
+	return first;
+}

@@ -11,3 +11,5 @@
 /* ret_first: the place of the run's first file. The newest file is taken as it is; there has to be
  * one. -ENOSPC, -EDQUOT, -EFBIG: there is no room for an index. Logs which indexes it makes. */
 int log_run_find(struct log_folder *f, size_t *ret_first) MUST_CHECK;
+/* The same of the run that ends with this file, as the indexes are: none is made. */
+size_t log_run_peek(const struct log_folder *f, size_t newest);

@@ -109,6 +109,15 @@ int storage_open(const char *folder, const struct storage_options *o, struct sto
 	return 0;
 }
 
+int storage_peek(const char *folder, struct head *ret)
+{
+	char path[PATH_MAX];
+	int n = snprintf(path, sizeof(path), "%s/log", folder);
+
+	assert(n > 0 && n < (int)sizeof(path));
+	return event_log_peek(path, ret);
+}
+
 void storage_close(struct storage *s)
 {
 	if (!s)

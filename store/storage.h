@@ -47,6 +47,8 @@ int storage_open(const char *folder, const struct storage_options *o,
 bool storage_may_pass(int error);
 /* -ENOSPC, -EDQUOT, -EFBIG: what there is can be read, but there is no room for another group. */
 int storage_find_room(const struct storage *s) MUST_CHECK;
+/* What of the log is real for certain, without opening anything (event_log_peek). -ENOENT */
+int storage_peek(const char *folder, struct head *ret) MUST_CHECK;
 /* Drops the group in hand. */
 void storage_close(struct storage *s);
 

@@ -2,6 +2,7 @@
 
 #include <assert.h>
 #include <errno.h>
+#include <inttypes.h>
 #include <limits.h>
 
 #include "common/log.h"
@@ -23,7 +24,8 @@ struct store {
 	struct storage *storage; /* NULL while the disk has no room */
 	int error; /* why the group in hand is lost: storage and lanes are yet to be reset */
 	struct tally *tally;
-	struct head head;     /* zeros until the log was opened */
+	struct head head;     /* zeros: nothing is known of the log */
+	bool was_open;        /* head is what the marker said */
 	uint64_t newest_usec; /* when ingest received the event taken last */
 	struct pipe *head_pipe;
 	struct calls *calls;
@@ -43,7 +45,9 @@ static void publish_head(void *arg)
 
 	buf_init(&b, 64);
 	s->head.usec = clock_usec();
-	s->head.state = s->storage ? HEAD_TAKING : HEAD_NO_ROOM;
+	s->head.state = s->storage                             ? HEAD_TAKING
+			: s->was_open || s->head.next_seq == 0 ? HEAD_NO_ROOM
+							       : HEAD_NO_STATE;
 	message_put_type(&b, MESSAGE_HEAD);
 	head_encode(&b, &s->head);
 	(void)!pipe_send(s->head_pipe, buf_span(&b)); /* lossy by nature */
@@ -57,6 +61,7 @@ static void show(struct store *s)
 
 	event_log_head(storage_log(s->storage), &s->head);
 	s->head.received_usec = received_usec;
+	s->was_open = true;
 	tally_show(s->tally, s->storage);
 }
 
@@ -127,10 +132,26 @@ static int take(void *arg, const struct verified *v, enum verdict *ret)
 
 /* The disk. */
 
+/* What there is is served, as far as it is known to be real. */
+static void peek(struct store *s)
+{
+	struct head head;
+
+	if (s->was_open || storage_peek(s->folder, &head) < 0)
+		return;
+	if (s->head.next_seq == 0)
+		log_notice("the state cannot be opened; the log is served as far as its index says "
+			   "next_seq=%" PRIu64,
+			   head.next_seq);
+	s->head = head;
+}
+
 static int open_storage(struct store *s)
 {
 	int r = storage_open(s->folder, &s->options, &s->storage);
 
+	if (storage_may_pass(r))
+		peek(s);
 	if (r < 0)
 		return r;
 	show(s); /* what there is is served, even if there is no room for more */

@@ -135,6 +135,7 @@ static void put_head(struct buf *b, unsigned number)
 	static const struct head heads[] = {
 		{1, 1, 1, 0, 1700000000000000, 0, HEAD_TAKING},
 		{100, 5000, 4000, 123456789, 1700000000000000, 1699999999000000, HEAD_NO_ROOM},
+		{100, 5000, 4000, 123456789, 1700000000000000, 0, HEAD_NO_STATE},
 	};
 
 	head_encode(b, &heads[number]);
@@ -205,7 +206,7 @@ static const struct codec verified = {"verified", false, 6, put_verified, recode
 static const struct codec ack = {"ack", false, 2, put_ack, recode_ack};
 static const struct codec lookup = {"lookup", true, 2, put_lookup, recode_lookup};
 static const struct codec identity = {"identity", true, 4, put_identity, recode_identity};
-static const struct codec head = {"head", true, 2, put_head, recode_head};
+static const struct codec head = {"head", true, 3, put_head, recode_head};
 static const struct codec xrpc_request = {"xrpc_request", true, 3, put_xrpc_request,
 					  recode_xrpc_request};
 static const struct codec xrpc_reply = {"xrpc_reply", true, 2, put_xrpc_reply, recode_xrpc_reply};
@@ -395,7 +396,7 @@ static const struct {
 	{&head, 1, "file beyond next", 16 + 2, 1},
 	{&head, 1, "next beyond 2^53", 8 + 6, 0x21},
 	{&head, 1, "state 0", 48, 0},
-	{&head, 1, "state 3", 48, 3},
+	{&head, 1, "state 4", 48, 4},
 	{&xrpc_request, 0, "more parameters than can be", 28, XRPC_PARAMS_MAX + 1},
 	{&xrpc_reply, 0, "status 0", 0, 0},
 	{&xrpc_reply, 0, "status 65480", 1, 0xff},

@@ -466,6 +466,35 @@ TEST(lines_about_head_notices_are_limited)
 	capture_end(&log);
 }
 
+/* Store knows the log's end only at least: who is further is neither told that its cursor is ahead,
+ * nor sent anything. */
+TEST(a_cursor_beyond_what_store_can_say_has_to_wait)
+{
+	struct stream_client c;
+	struct buf answer;
+	struct server s;
+
+	buf_init(&answer, MIB(1));
+	server_start(&s, &server_ordinary);
+	s.state = HEAD_NO_STATE;
+	server_add(&s, 5, 100);
+	server_becomes(&s, 503);
+	CHECK(stream_open(&c, s.port, "?cursor=0", ""));
+	check_events(&c, 1, 5);
+	CHECK_INT(http_ask(s.port, "GET", SYNC "subscribeRepos?cursor=6", WS V13 KEY, "", &answer),
+		  503);
+	CHECK(http_has(&answer, "Retry-After: 5"));
+	s.state = HEAD_TAKING;
+	server_add(&s, 3, 100);
+	check_events(&c, 6, 8);
+	stream_close(&c);
+	CHECK(stream_open(&c, s.port, "?cursor=6", ""));
+	check_events(&c, 7, 8);
+	stream_close(&c);
+	buf_release(&answer);
+	server_stop(&s);
+}
+
 /* The slowest test: the deadline of a call, and how long store may be silent, are five seconds. */
 TEST(without_the_other_stages_callers_are_told)
 {

@@ -270,6 +270,34 @@ TEST(a_notice_that_knows_no_log_changes_none)
 	window_release(&w);
 }
 
+/* Store has not even room to open its state: it says how far the log is at least. */
+TEST(a_notice_that_knows_less_takes_nothing_back)
+{
+	struct head least = head_of(1, 10, 1, 500), less = head_of(1, 8, 1, 400);
+	enum window_change change;
+	struct window w;
+
+	least.state = less.state = HEAD_NO_STATE;
+	window_init(&w, "/nowhere", 3);
+	CHECK_INT(take(&w, least, &change), 0);
+	CHECK_INT(change, WINDOW_MORE);
+	CHECK(w.known && w.has_more);
+	CHECK_INT(w.head.next_seq, 10);
+	CHECK_INT(take(&w, head_of(1, 12, 1, 600), &change), 0);
+	CHECK_INT(change, WINDOW_MORE);
+	CHECK(!w.has_more);
+	CHECK_INT(take(&w, less, &change), 0);
+	CHECK_INT(change, WINDOW_SAME);
+	CHECK(!w.has_more);
+	CHECK_INT(w.state, HEAD_NO_STATE);
+	CHECK_INT(w.head.next_seq, 12);
+	CHECK_INT(w.head.file_end_bytes, 600);
+	/* One that knows all does. */
+	CHECK_INT(take(&w, head_of(1, 8, 1, 400), &change), 0);
+	CHECK_INT(change, WINDOW_RESET);
+	window_release(&w);
+}
+
 TEST(another_log_with_the_same_names_is_not_mixed_with_the_old)
 {
 	struct log_maker old, new;

@@ -76,6 +76,14 @@ TEST(a_full_disk)
 	scene_signal(&s, 1u << 2, SIGKILL);
 	WAIT_FOR(&s, health(&s, &body) == 503 &&
 			     test_contains(buf_span(&body), "store: no room on the disk"));
+	client_close(&late);
+	/* With less than what its state needs to open, and a fanout that has heard of no log. */
+	disk_fill(disk);
+	scene_signal(&s, 1u << 2 | 1u << 4, SIGKILL);
+	WAIT_FOR(&s, health(&s, &body) == 503 &&
+			     test_contains(buf_span(&body), "store: no room on the disk"));
+	client_open(&late, s.loop, group_port(s.group), 0, s.judge, "later");
+	WAIT_FOR(&s, client_last_seq(&late) >= client_last_seq(&s.clients[SCENE_STAYS]));
 	disk_resize(disk, "size=400m");
 	WAIT_FOR(&s, health(&s, &body) == 200);
 	client_close(&late);

@@ -662,6 +662,92 @@ TEST(sequence_numbers_end)
 	end(&f);
 }
 
+/* By the indexes alone. */
+static void check_peek(struct fixture *f, uint64_t first_seq, uint64_t next_seq)
+{
+	struct head head = {0};
+
+	CHECK_INT(event_log_peek(f->folder, &head), 0);
+	CHECK_INT(head.first_seq, first_seq);
+	CHECK_INT(head.next_seq, next_seq);
+	CHECK_INT(head.file_end_bytes == f->marker.file_end_bytes &&
+			  head.file_first_seq == f->marker.file_first_seq,
+		  next_seq == f->marker.next_seq);
+}
+
+TEST(what_is_real_can_be_told_without_the_marker)
+{
+	struct fixture f;
+	struct head head;
+
+	start(&f, 1);
+	CHECK_INT(event_log_peek(f.folder, &head), -ENOENT);
+	put_group(&f, 3, 10, NOW);
+	check_peek(&f, 1, 4);
+	/* In hand, written, synced, marked: not before it is finished, by whatever file. */
+	for (unsigned pad = 10; pad <= 1100000; pad += 1099990) {
+		uint64_t next = f.marker.next_seq;
+
+		put(&f, pad, NOW);
+		check_peek(&f, 1, next);
+		CHECK_INT(event_log_write(f.log), 0);
+		check_peek(&f, 1, next);
+		CHECK_INT(event_log_sync(f.log), 0);
+		check_peek(&f, 1, next);
+		f.marker = *event_log_next_marker(f.log);
+		CHECK_INT(event_log_finish(f.log), 0);
+		check_peek(&f, 1, next + 1);
+	}
+	CHECK_INT(event_log_files(f.log), 2);
+	CHECK_INT(reopen(&f), 0);
+	check_peek(&f, 1, f.marker.next_seq);
+	end(&f);
+}
+
+/* What a power cut leaves of an index is real as far as it goes; what stands behind a gap is not
+ * taken, nor what the messages do not reach. */
+TEST(an_index_that_lost_records_says_less)
+{
+	struct fixture f;
+	struct head head;
+
+	start(&f, 1);
+	put_group(&f, 5, 10, NOW);
+	stop(&f);
+	for (uint64_t bytes = size_of(&f, 1, LOG_FILE_INDEX); bytes >= LOG_INDEX_RECORD_SIZE;
+	     bytes--) {
+		cut(&f, 1, LOG_FILE_INDEX, bytes);
+		check_peek(&f, 1, 1 + bytes / LOG_INDEX_RECORD_SIZE);
+	}
+	cut(&f, 1, LOG_FILE_INDEX, LOG_INDEX_RECORD_SIZE - 1);
+	CHECK_INT(event_log_peek(f.folder, &head), -ENOENT);
+	CHECK_INT(reopen(&f), 0);
+	check_peek(&f, 1, 6);
+	stop(&f);
+	write_to(&f, 1, LOG_FILE_INDEX, 2 * LOG_INDEX_RECORD_SIZE, LOG_INDEX_RECORD_SIZE);
+	check_peek(&f, 1, 3);
+	cut(&f, 1, LOG_FILE_MESSAGES, size_of(&f, 1, LOG_FILE_MESSAGES) / 5 * 2 - 1);
+	check_peek(&f, 1, 2);
+	end(&f);
+}
+
+/* And where the run begins: nothing is made anew for it. */
+TEST(a_look_without_the_marker_begins_after_a_gap)
+{
+	struct fixture f;
+	char path[PATH_MAX];
+
+	make_three_files(&f);
+	check_peek(&f, 1, 4);
+	path_of(&f, 1, LOG_FILE_INDEX, path);
+	CHECK_INT(unlink(path), 0);
+	check_peek(&f, 2, 4);
+	CHECK(!exists(&f, 1, LOG_FILE_INDEX));
+	cut(&f, 2, LOG_FILE_MESSAGES, size_of(&f, 2, LOG_FILE_MESSAGES) - 1);
+	check_peek(&f, 3, 4);
+	end(&f);
+}
+
 /* Whether its index, which says more, is there or not. */
 TEST(an_older_file_that_has_lost_its_end_is_a_gap)
 {
