@@ -637,7 +637,7 @@ TEST(heads_of_messages)
 	} cases[] = {
 		{"lookup", "0106", 0},           {"metrics", "0140", 0},
 		{"version 0", "0006", -EBADMSG}, {"version 2", "0206", -EBADMSG},
-		{"type 0", "0100", -EBADMSG},    {"type 9", "0109", -EBADMSG},
+		{"type 0", "0100", -EBADMSG},    {"type 10", "010a", -EBADMSG},
 		{"type 255", "01ff", -EBADMSG},  {"only a version", "01", -EBADMSG},
 		{"empty", "", -EBADMSG},
 	};
