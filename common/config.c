@@ -10,6 +10,8 @@
 
 #include <ini.h>
 
+#include "common/address.h"
+
 #define TEXT_MAX       "16384" /* bytes; some hundreds of hosts in one list */
 #define LINE_MAX_BYTES (16384 + 256)
 #define PREFIX         "STANDPIPE_"
@@ -17,7 +19,7 @@
 /* A text's own rule: what is wrong with it ("is no ..."), or NULL. */
 typedef const char *text_rule(const char *text);
 
-static text_rule check_level, check_url, check_urls, check_address, check_lane_pipe,
+static text_rule check_level, check_url, check_urls, check_address, check_networks, check_lane_pipe,
 	check_stage_pipe, check_pipe;
 
 /*
@@ -169,6 +171,13 @@ static const struct key {
 	"Instance N listens at fanout.port + N, for a load balancer, instead of all at one port."},
 {"fanout", "max_consumers", CONFIG_NUMBER, "10000", "1", "1000000", NULL,
 	"Consumers of one fanout process at most."},
+{"fanout", "max_consumers_per_client", CONFIG_NUMBER, "100", "0", "1000000", NULL,
+	"Of these, those of one client (an IPv4 address, or a /64 of IPv6); 0: no limit."},
+{"fanout", "max_connections_per_client", CONFIG_NUMBER, "100", "0", "1024", NULL,
+	"Other connections of one client at one fanout process, of 1,024 in all; 0: no limit."},
+{"fanout", "trusted_proxies", CONFIG_TEXT, "127.0.0.0/8 ::1", "0", TEXT_MAX, check_networks,
+	"Proxies whose X-Forwarded-For is believed, and which have no limit as clients themselves.\n"
+	"Addresses, or networks with a prefix length, separated by spaces or commas; empty: none."},
 {"fanout", "ping_interval", CONFIG_TIME, "30s", "100ms", "1h", NULL,
 	"How often a consumer is pinged."},
 {"fanout", "progress_timeout", CONFIG_TIME, "60s", "100ms", "1d", NULL,
@@ -268,6 +277,16 @@ static const char *check_address(const char *text)
 			return NULL;
 	}
 	return "is no IPv4 address, and no IPv6 address in brackets";
+}
+
+static const char *check_networks(const char *text)
+{
+	struct networks *n;
+
+	if (networks_new(text, &n) < 0)
+		return "is no list of addresses and networks (192.0.2.1, 2001:db8::/32)";
+	networks_free(n);
+	return NULL;
 }
 
 /* The places that may stand in a pipe's URL; one of each at most, which bounds what config_pipe_url

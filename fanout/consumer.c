@@ -1,10 +1,10 @@
 #include "fanout/consumer.h"
 
-#include <arpa/inet.h>
 #include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
+#include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <stdlib.h>
 #include <sys/socket.h>
@@ -29,10 +29,12 @@ static const struct {
 			       "The cursor is ahead of the stream."},
 	[END_FELL_BEHIND] = {"fell_behind", WEBSOCKET_POLICY, "ConsumerTooSlow",
 			     "What comes next is not kept any more."},
-	[END_STALLED] = {"stalled", WEBSOCKET_POLICY, NULL, ""},
+	[END_STALLED] = {"stalled", WEBSOCKET_POLICY, "ConsumerTooSlow",
+			 "Nothing was taken for too long."},
 	[END_SILENT] = {"silent", WEBSOCKET_POLICY, NULL, ""},
 	[END_PROTOCOL] = {"protocol", WEBSOCKET_PROTOCOL, NULL, "not a WebSocket frame"},
 	[END_TOO_BIG] = {"too_big", WEBSOCKET_TOO_BIG, NULL, "consumers send no messages"},
+	[END_FLOOD] = {"flood", WEBSOCKET_POLICY, NULL, "too much was sent"},
 	[END_RESTART] = {"restart", WEBSOCKET_RESTART, NULL, "restart"},
 	[END_LOG_RESET] = {"log_reset", WEBSOCKET_RESTART, NULL, "the stream begins anew"},
 	[END_LOG_BROKEN] = {"log_broken", WEBSOCKET_INTERNAL, NULL, "the log cannot be read"},
@@ -47,22 +49,12 @@ const char *consumer_end_name(enum consumer_end e)
 
 static void set_remote(struct consumer *c)
 {
-	struct sockaddr_storage address;
-	socklen_t len = sizeof(address);
-	char host[INET6_ADDRSTRLEN] = "?";
-	unsigned port = 0;
+	char text[ADDRESS_SIZE], port[8] = "";
 
-	if (getpeername(c->wire.fd, (struct sockaddr *)&address, &len) == 0 &&
-	    address.ss_family == AF_INET6) {
-		const struct sockaddr_in6 *in6 = (const struct sockaddr_in6 *)&address;
-		inet_ntop(AF_INET6, &in6->sin6_addr, host, sizeof(host));
-		port = ntohs(in6->sin6_port);
-	} else if (address.ss_family == AF_INET) {
-		const struct sockaddr_in *in = (const struct sockaddr_in *)&address;
-		inet_ntop(AF_INET, &in->sin_addr, host, sizeof(host));
-		port = ntohs(in->sin_port);
-	}
-	snprintf(c->remote, sizeof(c->remote), "[%s]:%u", host, port);
+	if (c->visitor.port)
+		snprintf(port, sizeof(port), ":%u", c->visitor.port);
+	snprintf(c->remote, sizeof(c->remote), "[%s]%s", address_format(&c->visitor.address, text),
+		 port);
 }
 
 /* Options that cannot be had cost speed or memory, not correctness. */
@@ -77,16 +69,21 @@ static void set_options(int fd)
 
 static void on_ready(void *arg, uint32_t events);
 
-struct consumer *consumer_new(struct consumers *set, const struct wire *wire, uint64_t seq)
+struct consumer *consumer_new(struct consumers *set, const struct wire *wire, uint64_t seq,
+			      const struct visitor *who)
 {
 	struct consumer *c = xcalloc(1, sizeof(*c));
 
 	c->set = set;
 	c->wire = *wire;
+	c->id = ++set->last_id;
+	c->connected_usec = clock_usec();
+	c->visitor = *who;
+	set_remote(c);
 	place_init(&c->place, seq);
 	buf_init(&c->out, OUT_MAX);
 	websocket_input_init(&c->input);
-	c->moved_usec = c->quiet_usec = loop_now_usec(set->loop);
+	c->moved_usec = c->quiet_usec = c->input_usec = loop_now_usec(set->loop);
 	c->next = set->first;
 	if (c->next)
 		c->next->previous = c;
@@ -97,7 +94,6 @@ struct consumer *consumer_new(struct consumers *set, const struct wire *wire, ui
 	loop_io_init(&c->io, on_ready, c);
 	c->events = EPOLLIN;
 	loop_io_add(set->loop, &c->io, c->wire.fd, c->events);
-	set_remote(c);
 	log_debug("consumer %s: begins at %" PRIu64, c->remote, seq);
 	return c;
 }
@@ -137,6 +133,7 @@ void consumer_free(struct consumer *c, enum consumer_end end)
 		set->first = c->next;
 	if (c->next)
 		c->next->previous = c->previous;
+	consumers_give_back(set, &c->visitor);
 	if (set->drain_next == c)
 		set->drain_next = c->next;
 	free(c);
@@ -229,6 +226,7 @@ static enum step send_range(struct consumer *c)
 	if (c->range.start < c->range.end)
 		return STEP_BLOCKED;
 	*c->set->events_total += c->range.events;
+	c->sent_events += c->range.events;
 	return STEP_AGAIN;
 }
 
@@ -339,10 +337,28 @@ static bool take_event(struct consumer *c, enum websocket_event event)
 	}
 }
 
+/* Whether it has sent more than it may. */
+static bool is_flood(struct consumer *c, size_t bytes, uint64_t now_usec)
+{
+	uint64_t allowed = (now_usec - c->input_usec) * CONSUMER_INPUT_RATE / USEC_PER_SEC;
+
+	/* Little by little, so that nothing is lost to rounding. */
+	if (allowed > 0) {
+		c->input_bytes -= allowed < c->input_bytes ? allowed : c->input_bytes;
+		c->input_usec = now_usec;
+	}
+	c->input_bytes += bytes;
+	return c->input_bytes > CONSUMER_INPUT_BYTES;
+}
+
 void consumer_feed(struct consumer *c, struct span bytes)
 {
 	c->quiet_usec = loop_now_usec(c->set->loop);
 	c->ping_usec = 0;
+	if (!c->deaf && is_flood(c, bytes.len, c->quiet_usec)) {
+		begin_close(c, END_FLOOD, ends[END_FLOOD].code);
+		c->deaf = true;
+	}
 	while (!c->deaf && bytes.len > 0)
 		c->deaf = !take_event(c, websocket_input_get(&c->input, &bytes));
 	consumer_pump(c);
@@ -404,7 +420,7 @@ void consumer_check(struct consumer *c, uint64_t now_usec)
 	} else if (is_silent(c, now_usec)) {
 		consumer_free(c, END_SILENT);
 	} else if (now_usec - c->moved_usec >= c->set->settings.progress_usec) {
-		consumer_free(c, END_STALLED);
+		consumer_close(c, END_STALLED);
 	} else if (!waits && c->ping_usec == 0 &&
 		   now_usec - c->quiet_usec >= c->set->settings.ping_usec) {
 		c->ping_due = true;

@@ -24,7 +24,17 @@ static int64_t count_consumers(void *arg)
 static int64_t count_bytes(void *arg)
 {
 	const struct consumers *s = arg;
-	return (int64_t)(s->count * sizeof(struct consumer));
+	return (int64_t)(s->count * sizeof(struct consumer) + quota_bytes(&s->quota));
+}
+
+static int64_t count_closing(void *arg)
+{
+	const struct consumers *s = arg;
+	int64_t n = 0;
+
+	for (const struct consumer *c = s->first; c; c = c->next)
+		n += c->closing;
+	return n;
 }
 
 static int64_t find_lag(void *arg)
@@ -39,9 +49,19 @@ static int64_t find_lag(void *arg)
 	return (int64_t)most;
 }
 
+static const char *const room_names[ROOM_COUNT] = {
+	[ROOM_STOPPING] = "stopping",
+	[ROOM_UNKNOWN] = "unknown",
+	[ROOM_FULL] = "full",
+	[ROOM_CLIENT_FULL] = "client",
+};
+
 static void register_metrics(struct consumers *s, struct metrics *m)
 {
 	metrics_gauge_call(m, "relay_consumers", "Connected consumers.", NULL, count_consumers, s);
+	metrics_gauge_call(m, "relay_consumers_closing",
+			   "Of these, consumers that were told to go and are not gone yet.", NULL,
+			   count_closing, s);
 	metrics_gauge_call(m, "relay_consumer_lag_events",
 			   "Events that the consumer farthest behind has still to be sent.", NULL,
 			   find_lag, s);
@@ -51,6 +71,13 @@ static void register_metrics(struct consumers *s, struct metrics *m)
 					  "Events sent, over all consumers.", NULL);
 	s->bytes_total = metrics_counter(m, "relay_bytes_sent_total", "Bytes sent to consumers.",
 					 NULL);
+	for (size_t r = ROOM_FREE + 1; r < ROOM_COUNT; r++) {
+		char labels[64];
+		snprintf(labels, sizeof(labels), "reason=\"%s\"", room_names[r]);
+		s->refused_total[r] = metrics_counter(
+			m, "relay_consumers_refused_total",
+			"Consumers refused before the handshake, by reason.", labels);
+	}
 	for (size_t e = 0; e < END_COUNT; e++) {
 		char labels[64];
 		snprintf(labels, sizeof(labels), "reason=\"%s\"",
@@ -73,6 +100,7 @@ void consumers_init(struct consumers *s, struct loop *l, struct window *w,
 	loop_timer_init(&s->rest, on_rested, s);
 	loop_timer_init(&s->check, on_check, s);
 	loop_timer_init(&s->drain, on_drain, s);
+	quota_init(&s->quota);
 	register_metrics(s, m);
 	memory_register(a, "consumers", count_bytes, s);
 	on_check(s);
@@ -87,19 +115,58 @@ void consumers_release(struct consumers *s)
 	loop_timer_cancel(s->loop, &s->rest);
 	loop_timer_cancel(s->loop, &s->check);
 	loop_timer_cancel(s->loop, &s->drain);
+	quota_release(&s->quota);
 }
 
-bool consumers_are_full(const struct consumers *s)
+/* A cursor may be right that is beyond what store can say. */
+static bool is_known(const struct window *w, const struct cursor *c)
 {
-	return s->count >= s->settings.max || s->stopping;
+	return w->known && !(w->has_more && c->given && c->seq >= w->head.next_seq);
 }
 
-void consumers_add(struct consumers *s, const struct wire *wire, const struct cursor *cursor,
-		   struct span extra)
+static enum room find_room(const struct consumers *s, const struct visitor *who,
+			   const struct cursor *cursor)
+{
+	if (s->stopping)
+		return ROOM_STOPPING;
+	if (!is_known(s->window, cursor))
+		return ROOM_UNKNOWN;
+	if (s->places >= s->settings.max)
+		return ROOM_FULL;
+	if (who->is_counted && s->settings.max_per_client > 0 &&
+	    quota_count(&s->quota, &who->address) >= s->settings.max_per_client)
+		return ROOM_CLIENT_FULL;
+	return ROOM_FREE;
+}
+
+enum room consumers_take_place(struct consumers *s, const struct visitor *who,
+			       const struct cursor *cursor)
+{
+	enum room room = find_room(s, who, cursor);
+
+	if (room != ROOM_FREE) {
+		++*s->refused_total[room];
+		return room;
+	}
+	s->places++;
+	if (who->is_counted)
+		quota_add(&s->quota, &who->address);
+	return ROOM_FREE;
+}
+
+void consumers_give_back(struct consumers *s, const struct visitor *who)
+{
+	s->places--;
+	if (who->is_counted)
+		quota_remove(&s->quota, &who->address);
+}
+
+void consumers_add(struct consumers *s, const struct wire *wire, const struct visitor *who,
+		   const struct cursor *cursor, struct span extra)
 {
 	uint64_t seq;
 	enum cursor_place place = cursor_find(cursor, &s->window->head, &seq);
-	struct consumer *c = consumer_new(s, wire, seq);
+	struct consumer *c = consumer_new(s, wire, seq, who);
 
 	if (place == CURSOR_OUTDATED)
 		notice_put_info(

@@ -6,7 +6,8 @@
  * long as itself, up to CONSUMERS_REST_USEC: few consumers get each event at once, and many get
  * more of them with each call.
  *
- * Bounded by settings.max.
+ * Bounded by settings.max, and by settings.max_per_client of one client. A place is taken before
+ * the handshake and given back when the consumer ends, or was none after all.
  */
 #pragma once
 
@@ -16,6 +17,7 @@
 
 #include "fanout/consumer.h"
 #include "fanout/cursor.h"
+#include "fanout/quota.h"
 
 #define CONSUMERS_REST_USEC (10 * USEC_PER_MSEC)
 
@@ -24,10 +26,14 @@
 
 struct consumers_settings {
 	size_t max;
+	size_t max_per_client;  /* 0: no limit */
 	uint64_t ping_usec;     /* a quiet consumer is pinged, and has this time to answer */
 	uint64_t progress_usec; /* in which it has to take something of what waits for it */
 	uint64_t drain_usec;    /* in which consumers_stop closes them, one after another */
 };
+
+/* Whether there is a place: the label `reason` of relay_consumers_refused_total. */
+enum room { ROOM_FREE, ROOM_STOPPING, ROOM_UNKNOWN, ROOM_FULL, ROOM_CLIENT_FULL, ROOM_COUNT };
 
 struct consumers {
 	struct loop *loop;
@@ -35,6 +41,9 @@ struct consumers {
 	struct consumers_settings settings;
 	struct consumer *first;
 	size_t count;
+	size_t places;      /* taken */
+	struct quota quota; /* of these, by client */
+	uint64_t last_id;
 	struct loop_task wake;
 	struct loop_timer rest; /* after a pass; what comes in meanwhile waits for its end */
 	bool wake_due;
@@ -49,6 +58,7 @@ struct consumers {
 	struct log_limit log_limit;
 	uint64_t *started_total, *events_total, *bytes_total;
 	uint64_t *ends_total[END_COUNT];
+	uint64_t *refused_total[ROOM_COUNT];
 };
 
 void consumers_init(struct consumers *s, struct loop *l, struct window *w,
@@ -56,11 +66,15 @@ void consumers_init(struct consumers *s, struct loop *l, struct window *w,
 /* Whoever is still there is cut off. */
 void consumers_release(struct consumers *s);
 
-bool consumers_are_full(const struct consumers *s);
-/* A new consumer whose handshake is done. Takes the wire; extra: what it sent behind the handshake.
- * The window is known. */
-void consumers_add(struct consumers *s, const struct wire *wire, const struct cursor *cursor,
-		   struct span extra);
+/* Takes a place if there is one, else counts the refusal. */
+enum room consumers_take_place(struct consumers *s, const struct visitor *who,
+			       const struct cursor *cursor);
+/* For a consumer that is gone, or did not become one. */
+void consumers_give_back(struct consumers *s, const struct visitor *who);
+/* A new consumer whose handshake is done, with the place that was taken for it. Takes the
+ * wire; extra: what it sent behind the handshake. */
+void consumers_add(struct consumers *s, const struct wire *wire, const struct visitor *who,
+		   const struct cursor *cursor, struct span extra);
 /* The log has grown: everybody is woken before the loop sleeps, or after the rest. */
 void consumers_wake(struct consumers *s);
 void consumers_close_all(struct consumers *s, enum consumer_end end);

@@ -86,7 +86,8 @@ static void on_reply(void *arg, int error, struct span message)
 
 void gateway_answer(struct request *q)
 {
-	char remote[REMOTE_SIZE];
+	char remote[ADDRESS_SIZE];
+	struct visitor visitor;
 	struct xrpc_request call = {
 		.method = span_str(q->route->path + strlen("/xrpc/")),
 		.body = buf_span(&q->body),
@@ -98,7 +99,8 @@ void gateway_answer(struct request *q)
 				     "A parameter is given twice, or is too long.");
 		return;
 	}
-	request_remote(q, remote, sizeof(remote));
+	request_visitor(q, &visitor);
+	address_format(&visitor.address, remote);
 	call.remote = span_str(remote);
 	buf_init(&message, REQUEST_MAX);
 	message_put_type(&message, MESSAGE_XRPC);

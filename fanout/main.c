@@ -54,6 +54,9 @@ static int open_from_config(struct fanout *f, const struct stage *s, int passed_
 				.address = config_text(c, "fanout.address"),
 				.number = config_public_port(c, s->instance),
 				.passed_fd = passed_fd,
+				.trusted = config_text(c, "fanout.trusted_proxies"),
+				.max_per_client = (size_t)config_number(
+					c, "fanout.max_connections_per_client"),
 				.request_usec = REQUEST_USEC,
 			},
 		.name = config_text(c, "fanout.server_name"),
@@ -64,6 +67,8 @@ static int open_from_config(struct fanout *f, const struct stage *s, int passed_
 		.consumers =
 			{
 				.max = (size_t)config_number(c, "fanout.max_consumers"),
+				.max_per_client = (size_t)config_number(
+					c, "fanout.max_consumers_per_client"),
 				.ping_usec = config_time(c, "fanout.ping_interval"),
 				.progress_usec = config_time(c, "fanout.progress_timeout"),
 				.drain_usec = config_time(c, "fanout.drain_time"),

@@ -8,8 +8,11 @@
 
 #include <microhttpd.h>
 
+#include "common/stage.h"
+
 #include "fanout/fanout.h"
 #include "fanout/listener.h"
+#include "fanout/quota.h"
 #include "fanout/request.h"
 
 #define IDLE_SECONDS         30   /* without a byte */
@@ -26,6 +29,8 @@ struct visit {
 	int fd;
 	uint64_t since_usec; /* of the connection, or of the end of its last request */
 	bool asks;           /* a request of its has begun, and not ended */
+	bool is_counted;     /* among those of its client */
+	struct address address;
 };
 
 struct port {
@@ -37,6 +42,10 @@ struct port {
 	size_t visit_count;
 	uint16_t number;
 	uint64_t request_usec;
+	struct networks *trusted;
+	size_t max_per_client;
+	struct quota quota; /* of visits, by client */
+	uint64_t *refused_total;
 	struct loop_io io;
 	struct loop_timer timer;
 	struct loop_timer check;
@@ -85,6 +94,12 @@ static void on_completed(void *cls, struct MHD_Connection *connection, void **re
 	*request = NULL;
 }
 
+/* Whether its connections have a limit. */
+static bool find_client(const struct port *p, const struct sockaddr *sa, struct address *ret)
+{
+	return address_of(sa, ret) && !networks_has(p->trusted, ret);
+}
+
 static void visit_begin(struct port *p, struct MHD_Connection *connection, void **context)
 {
 	struct visit *v = xcalloc(1, sizeof(*v));
@@ -92,6 +107,13 @@ static void visit_begin(struct port *p, struct MHD_Connection *connection, void 
 	v->port = p;
 	v->since_usec = loop_now_usec(p->loop);
 	v->fd = MHD_get_connection_info(connection, MHD_CONNECTION_INFO_CONNECTION_FD)->connect_fd;
+	v->is_counted = find_client(
+		p,
+		MHD_get_connection_info(connection, MHD_CONNECTION_INFO_CLIENT_ADDRESS)
+			->client_addr,
+		&v->address);
+	if (v->is_counted)
+		quota_add(&p->quota, &v->address);
 	v->next = p->visits;
 	if (v->next)
 		v->next->previous = v;
@@ -113,6 +135,8 @@ static void visit_end(struct port *p, struct visit *v)
 	if (v->next)
 		v->next->previous = v->previous;
 	p->visit_count--;
+	if (v->is_counted)
+		quota_remove(&p->quota, &v->address);
 	if (p->listener && p->visit_count < PORT_CONNECTIONS_MAX)
 		listener_pause(p->listener, false);
 	free(v);
@@ -163,10 +187,39 @@ void port_wake(struct port *p)
 	loop_task_queue(p->loop, &p->wake);
 }
 
+/* What it has sent is read, for a connection that is closed with something unread is reset, and the
+ * answer with it. */
+static void turn_away(struct port *p, int fd)
+{
+	static const char answer[] = "HTTP/1.1 429 Too Many Requests\r\n"
+				     "Server: standpipe/" STAGE_VERSION " (atproto-relay)\r\n"
+				     "Access-Control-Allow-Origin: *\r\n"
+				     "Retry-After: 30\r\n"
+				     "Connection: close\r\n"
+				     "Content-Type: application/json\r\n"
+				     "Content-Length: 90\r\n\r\n"
+				     "{\"error\":\"RateLimitExceeded\",\"message\":\"This address "
+				     "has too many connections "
+				     "at a time.\"}";
+	char ignored[4096];
+
+	++*p->refused_total;
+	(void)!send(fd, answer, sizeof(answer) - 1, MSG_NOSIGNAL);
+	shutdown(fd, SHUT_WR);
+	(void)!recv(fd, ignored, sizeof(ignored), 0);
+	close(fd);
+}
+
 static void on_accepted(void *arg, int fd, const struct sockaddr *address, socklen_t len)
 {
 	struct port *p = arg;
+	struct address client;
 
+	if (p->max_per_client > 0 && find_client(p, address, &client) &&
+	    quota_count(&p->quota, &client) >= p->max_per_client) {
+		turn_away(p, fd);
+		return;
+	}
 	/* It closes the descriptor if it cannot take it. */
 	(void)MHD_add_connection(p->daemon, fd, address, len);
 	port_wake(p);
@@ -214,7 +267,7 @@ static int64_t count_bytes(void *arg)
 
 	for (const struct visit *v = p->visits; v; v = v->next)
 		n += (int64_t)(PORT_CONNECTION_BYTES + CONNECTION_OWN_BYTES + sizeof(*v));
-	return n;
+	return n + (int64_t)quota_bytes(&p->quota);
 }
 
 /* It closes connections of its own accord only then: the limit is kept by the listener. */
@@ -242,15 +295,19 @@ int port_open(struct fanout *f, struct memory *a, const struct port_settings *se
 	p->fanout = f;
 	p->loop = f->loop;
 	p->request_usec = settings->request_usec;
+	p->max_per_client = settings->max_per_client;
+	quota_init(&p->quota);
+	p->refused_total = metrics_counter(f->metrics, "relay_connections_refused_total",
+					   "Connections of clients that had too many.", NULL);
 	loop_io_init(&p->io, on_ready, p);
 	loop_timer_init(&p->timer, on_timer, p);
 	loop_timer_init(&p->check, on_check, p);
 	loop_timer_init(&p->finish, on_finish, p);
 	loop_task_init(&p->wake, on_wake, p);
 	p->daemon = start_daemon(p);
-	if (!p->daemon) {
-		free(p);
-		return -ENOMEM;
+	if (!p->daemon || networks_new(settings->trusted, &p->trusted) < 0) {
+		port_close(p);
+		return -EINVAL;
 	}
 	const union MHD_DaemonInfo *info = MHD_get_daemon_info(p->daemon, MHD_DAEMON_INFO_EPOLL_FD);
 	assert(info);
@@ -271,6 +328,11 @@ int port_open(struct fanout *f, struct memory *a, const struct port_settings *se
 uint16_t port_number(const struct port *p)
 {
 	return p->number;
+}
+
+const struct networks *port_trusted(const struct port *p)
+{
+	return p->trusted;
 }
 
 bool port_is_open(const struct port *p)
@@ -299,11 +361,14 @@ void port_close(struct port *p)
 	if (!p)
 		return;
 	port_stop(p);
+	networks_free(p->trusted);
 	loop_io_remove(p->loop, &p->io);
 	loop_timer_cancel(p->loop, &p->timer);
 	loop_timer_cancel(p->loop, &p->check);
 	loop_timer_cancel(p->loop, &p->finish);
 	loop_task_cancel(p->loop, &p->wake);
-	MHD_stop_daemon(p->daemon);
+	if (p->daemon)
+		MHD_stop_daemon(p->daemon);
+	quota_release(&p->quota);
 	free(p);
 }

@@ -3,7 +3,8 @@
  * connections that a listener takes. A connection that becomes a consumer leaves libmicrohttpd
  * altogether.
  *
- * Limits: PORT_CONNECTIONS_MAX at a time, PORT_CONNECTION_BYTES each; a request, from the first
+ * Limits: PORT_CONNECTIONS_MAX at a time, PORT_CONNECTION_BYTES each, and so many of one client,
+ * unless it is a trusted proxy, as the settings say: whoever comes beyond is told and closed; a request, from the first
  * byte of its connection or the end of the request before it to the end of its answer, takes the
  * given time at most, however it trickles.
  */
@@ -21,6 +22,8 @@ struct fanout;
 struct port;
 
 struct port_settings {
+	const char *trusted;   /* proxies: networks_new */
+	size_t max_per_client; /* connections; 0: no limit */
 	const char *address;   /* IPv4, or IPv6 in brackets */
 	uint16_t number;       /* 0: any that is free */
 	int passed_fd;         /* a listening socket to be used instead, or -1; taken */
@@ -31,6 +34,8 @@ struct port_settings {
 int port_open(struct fanout *f, struct memory *a, const struct port_settings *settings,
 	      struct port **ret) MUST_CHECK;
 uint16_t port_number(const struct port *p);
+/* Proxies. */
+const struct networks *port_trusted(const struct port *p);
 /* Whether it takes connections. */
 bool port_is_open(const struct port *p);
 /* A suspended connection was resumed: it goes on before the loop sleeps. */

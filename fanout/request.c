@@ -14,6 +14,7 @@
 #include "common/stage.h"
 
 #include "fanout/fanout.h"
+#include "fanout/forwarded.h"
 #include "fanout/routes.h"
 #include "fanout/websocket.h"
 
@@ -201,19 +202,55 @@ int request_params(const struct request *q, const char *const *names, struct xrp
 	return p.error;
 }
 
-void request_remote(const struct request *q, char *ret, size_t size)
+/* All lines of the header, as one list. Their sum is bounded by PORT_CONNECTION_BYTES. */
+static enum MHD_Result on_forwarded(void *cls, enum MHD_ValueKind kind, const char *name,
+				    const char *value)
+{
+	struct buf *list = cls;
+
+	(void)kind;
+	if (strcasecmp(name, "X-Forwarded-For") == 0 && value) {
+		if (list->len > 0)
+			buf_put_u8(list, ',');
+		buf_append_str(list, value);
+	}
+	return MHD_YES;
+}
+
+/* It is shown on terminals. */
+static void set_agent(const struct request *q, struct visitor *v)
+{
+	const char *agent = request_header(q, "User-Agent");
+	size_t i = 0;
+
+	for (; agent && agent[i] && i < CONSUMER_AGENT_MAX; i++)
+		v->agent[i] = agent[i] >= ' ' && agent[i] <= '~' ? agent[i] : '?';
+	v->agent[i] = '\0';
+}
+
+void request_visitor(const struct request *q, struct visitor *ret)
 {
 	const union MHD_ConnectionInfo *info = MHD_get_connection_info(
 		q->connection, MHD_CONNECTION_INFO_CLIENT_ADDRESS);
-	const struct sockaddr *address = info ? info->client_addr : NULL;
-	const void *bytes = NULL;
+	const struct networks *trusted = port_trusted(q->fanout->port);
+	struct address peer = {0};
+	struct buf list;
 
-	if (address && address->sa_family == AF_INET)
-		bytes = &((const struct sockaddr_in *)(const void *)address)->sin_addr;
-	else if (address && address->sa_family == AF_INET6)
-		bytes = &((const struct sockaddr_in6 *)(const void *)address)->sin6_addr;
-	if (!bytes || !inet_ntop(address->sa_family, bytes, ret, (socklen_t)size))
-		snprintf(ret, size, "?");
+	*ret = (struct visitor){0};
+	if (info && info->client_addr)
+		(void)address_of(info->client_addr, &peer);
+	ret->address = peer;
+	if (networks_has(trusted, &peer)) {
+		buf_init(&list, 2 * PORT_CONNECTION_BYTES);
+		MHD_get_connection_values(q->connection, MHD_HEADER_KIND, on_forwarded, &list);
+		ret->address = forwarded_client(trusted, &peer, buf_span(&list));
+		buf_release(&list);
+	}
+	ret->is_counted = !networks_has(trusted, &ret->address);
+	if (memcmp(&peer, &ret->address, sizeof(peer)) == 0 && info && info->client_addr)
+		ret->port = ntohs(
+			((const struct sockaddr_in *)(const void *)info->client_addr)->sin_port);
+	set_agent(q, ret);
 }
 
 /* ---- life ---- */
@@ -318,6 +355,8 @@ void request_free(struct request *q)
 	if (!q)
 		return;
 	assert(!q->waiting);
+	if (q->has_place)
+		consumers_give_back(&q->fanout->consumers, &q->visitor);
 	buf_release(&q->body);
 	free(q);
 }

@@ -14,6 +14,7 @@
 
 #include "common/message.h"
 
+#include "fanout/consumer.h"
 #include "fanout/cursor.h"
 
 struct MHD_Connection;
@@ -30,7 +31,9 @@ struct request {
 	bool waiting;           /* for another stage's reply; the connection is suspended */
 	const char *extra_name; /* one more header for the answer */
 	const char *extra_value;
-	struct cursor cursor; /* of a consumer to be, and who takes its socket */
+	struct cursor cursor; /* of a consumer to be, who it is, and who takes its socket */
+	struct visitor visitor;
+	bool has_place;
 	void (*taken)(struct request *q, int fd, struct span extra);
 };
 
@@ -48,8 +51,8 @@ int request_params(const struct request *q, const char *const *names, struct xrp
 const char *request_header(const struct request *q, const char *name);
 /* Whether a header that is a list, in one line or several, has this token. */
 bool request_has_token(const struct request *q, const char *name, const char *token);
-/* "address", of the other end of the connection. */
-void request_remote(const struct request *q, char *ret, size_t size);
+/* Who asks: the other end of the connection or, if that is a trusted proxy, whom it names. */
+void request_visitor(const struct request *q, struct visitor *ret);
 
 /* The one answer is one of these. */
 void request_answer(struct request *q, unsigned status, const char *type, struct span body);

@@ -47,27 +47,30 @@ static bool check_handshake(struct request *q)
 	return true;
 }
 
-/* A cursor may be right that is beyond what store can say. */
-static bool is_known(const struct window *w, const struct cursor *c)
-{
-	return w->known && !(w->has_more && c->given && c->seq >= w->head.next_seq);
-}
+static const struct {
+	unsigned status;
+	const char *name, *retry_after, *message;
+} refusals[ROOM_COUNT] = {
+	[ROOM_STOPPING] = {503, "NotEnoughResources", "1", "This server restarts; try again."},
+	[ROOM_UNKNOWN] = {503, "NotEnoughResources", "5",
+			  "The stream is not known yet; try again soon."},
+	[ROOM_FULL] = {503, "NotEnoughResources", "5", "There is no room for more consumers."},
+	[ROOM_CLIENT_FULL] = {429, "RateLimitExceeded", "30",
+			      "This address has as many consumers as one may have."},
+};
 
-static bool check_room(struct request *q)
+static bool take_place(struct request *q)
 {
-	const char *message = NULL, *after = "5";
+	enum room room;
 
-	if (q->fanout->consumers.stopping)
-		message = "This server restarts; try again.", after = "1";
-	else if (!is_known(&q->fanout->window, &q->cursor))
-		message = "The stream is not known yet; try again soon.";
-	else if (consumers_are_full(&q->fanout->consumers))
-		message = "There is no room for more consumers.";
-	if (!message)
+	request_visitor(q, &q->visitor);
+	room = consumers_take_place(&q->fanout->consumers, &q->visitor, &q->cursor);
+	q->has_place = room == ROOM_FREE;
+	if (q->has_place)
 		return true;
 	q->extra_name = "Retry-After";
-	q->extra_value = after;
-	refuse(q, 503, "NotEnoughResources", message);
+	q->extra_value = refusals[room].retry_after;
+	refuse(q, refusals[room].status, refusals[room].name, refusals[room].message);
 	return false;
 }
 
@@ -76,14 +79,15 @@ static void on_taken(struct request *q, int fd, struct span extra)
 	struct wire wire;
 
 	wire_init(&wire, fd);
-	consumers_add(&q->fanout->consumers, &wire, &q->cursor, extra);
+	q->has_place = false;
+	consumers_add(&q->fanout->consumers, &wire, &q->visitor, &q->cursor, extra);
 }
 
 void subscribe_answer(struct request *q)
 {
 	char accept[WEBSOCKET_ACCEPT_SIZE];
 
-	if (!check_handshake(q) || !take_cursor(q) || !check_room(q))
+	if (!check_handshake(q) || !take_cursor(q) || !take_place(q))
 		return;
 	websocket_accept(request_header(q, "Sec-WebSocket-Key"), accept);
 	request_upgrade(q, accept, on_taken);

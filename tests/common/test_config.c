@@ -123,6 +123,9 @@ TEST(a_file_is_refused)
 		 ":2: [ingest] backoff_min: \"2d\" is not within 1ms to 1d"},
 		{"[resolve]\nkeep_alive = yes\n",
 		 ":2: [resolve] keep_alive: \"yes\" is neither true nor false"},
+		{"[fanout]\ntrusted_proxies = 10.0.0.0/8 proxy\n",
+		 ":2: [fanout] trusted_proxies: \"10.0.0.0/8 proxy\" is no list of addresses and "
+		 "networks (192.0.2.1, 2001:db8::/32)"},
 		{"[group]\nlog_level = loud\n",
 		 ":2: [group] log_level: \"loud\" is none of error, warning, notice, info, debug"},
 		{"[group]\ndata_dir =\n",

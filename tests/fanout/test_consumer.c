@@ -288,6 +288,33 @@ TEST(a_consumer_that_reads_nothing_is_cut_off_and_others_go_on)
 	server_stop(&s);
 }
 
+/* Whoever wakes up within the time for closing is told. */
+TEST(a_consumer_that_reads_again_too_late_is_told)
+{
+	struct server_settings settings = server_ordinary;
+	struct stream_client c;
+	struct stream_frame f = {0};
+	struct server s;
+	uint64_t seq = 1;
+
+	settings.progress_usec = 400 * USEC_PER_MSEC;
+	server_start(&s, &settings);
+	server_add(&s, 200, 100000);
+	stream_connect(&c, s.port, 4096);
+	CHECK(stream_handshake(&c, "?cursor=0", ""));
+	server_reaches(&s, METRIC("relay_consumers_closing"), 1);
+	for (; stream_read(&c, &f) == 1 && log_maker_seq(f.payload) == seq; seq++)
+		;
+	CHECK(seq < 200);
+	CHECK(test_contains(f.payload, "ConsumerTooSlow"));
+	check_close(&c, 1008);
+	answer_close(&c);
+	check_end(&c);
+	server_reaches(&s, CLOSES("stalled"), 1);
+	stream_close(&c);
+	server_stop(&s);
+}
+
 /* It reads the rest of what it has open; what comes then is gone. */
 TEST(a_consumer_that_fell_out_of_the_window_is_told)
 {
@@ -538,6 +565,42 @@ TEST(what_consumers_must_not_send_ends_them)
 		stream_close(&c);
 		server_reaches(&s, cases[i].metric, before + 1);
 	}
+	server_stop(&s);
+}
+
+/* Pings that are worth nothing each, and come without end; who pings now and then stays. */
+TEST(a_flood_of_pings_is_ended)
+{
+	struct stream_client c, good;
+	struct stream_frame f = {0};
+	struct buf flood;
+	struct server s;
+	size_t sent = 0;
+
+	server_start(&s, &server_ordinary);
+	server_add(&s, 1, 100);
+	CHECK(stream_open(&c, s.port, "", ""));
+	CHECK(stream_open(&good, s.port, "", ""));
+	buf_init(&flood, KIB(64));
+	for (size_t i = 0; i < 1000; i++)
+		buf_append(&flood, SPAN_LITERAL("\x89\x80\x00\x00\x00\x00"));
+	/* It is let go on for a while, and answered. */
+	for (; sent <= CONSUMER_INPUT_BYTES - flood.len; sent += flood.len)
+		stream_send(&c, buf_span(&flood));
+	CHECK_INT(stream_read(&c, &f), 1);
+	CHECK_INT(f.opcode, 10);
+	while (send(c.fd, flood.ptr, flood.len, MSG_NOSIGNAL) > 0 &&
+	       server_metric(&s, CLOSES("flood")) == 0 && sent < MIB(64))
+		sent += flood.len;
+	server_reaches(&s, CLOSES("flood"), 1);
+	for (int i = 0; i < 100; i++)
+		stream_write(&good, 0x89, SPAN_LITERAL("ping"));
+	CHECK_INT(stream_read(&good, &f), 1);
+	CHECK_INT(f.opcode, 10);
+	CHECK_INT(server_metric(&s, METRIC("relay_consumers")), 1);
+	stream_close(&c);
+	stream_close(&good);
+	buf_release(&flood);
 	server_stop(&s);
 }
 

@@ -165,6 +165,8 @@ static void child_open_fanout(struct child *c, const char urls[3][CONFIG_URL_SIZ
 	const struct fanout_settings settings = {
 		.port = {.address = "127.0.0.1",
 			 .number = s->port,
+			 .trusted = s->trusted ? s->trusted : "127.0.0.0/8 ::1",
+			 .max_per_client = s->max_connections_per_client,
 			 .passed_fd = s->passed_fd > 0 ? s->passed_fd : -1,
 			 .request_usec = s->request_usec},
 		.name = "relay.test",
@@ -173,6 +175,7 @@ static void child_open_fanout(struct child *c, const char urls[3][CONFIG_URL_SIZ
 		.store_url = urls[1],
 		.ingest_url = urls[2],
 		.consumers = {.max = s->max,
+			      .max_per_client = s->max_per_client,
 			      .ping_usec = s->ping_usec,
 			      .progress_usec = s->progress_usec,
 			      .drain_usec = s->drain_usec},

@@ -13,7 +13,9 @@
 
 struct server_settings {
 	uint64_t ping_usec, progress_usec, request_usec, drain_usec;
-	size_t max; /* consumers */
+	size_t max, max_per_client; /* consumers */
+	size_t max_connections_per_client;
+	const char *trusted; /* NULL: as it is by default */
 	uint64_t first_seq;
 	size_t file_events;
 	bool eager;
