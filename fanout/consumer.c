@@ -133,6 +133,7 @@ void consumer_free(struct consumer *c, enum consumer_end end)
 		set->first = c->next;
 	if (c->next)
 		c->next->previous = c->previous;
+	set->ahead_count -= c->ahead_since_usec > 0;
 	consumers_give_back(set, &c->visitor);
 	if (set->drain_next == c)
 		set->drain_next = c->next;

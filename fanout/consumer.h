@@ -87,6 +87,8 @@ struct consumer {
 	uint64_t input_usec;
 	uint8_t pong[WEBSOCKET_CONTROL_MAX];
 
+	uint64_t ahead_since_usec; /* its cursor is ahead of the log as we know it; 0: it is not */
+
 	bool closing; /* a close frame goes out at the next boundary, */
 	bool close_sent;
 	bool close_received;

@@ -166,18 +166,39 @@ void consumers_add(struct consumers *s, const struct wire *wire, const struct vi
 {
 	uint64_t seq;
 	enum cursor_place place = cursor_find(cursor, &s->window->head, &seq);
-	struct consumer *c = consumer_new(s, wire, seq, who);
+	struct consumer *c = consumer_new(s, wire, place == CURSOR_FUTURE ? cursor->seq + 1 : seq,
+					  who);
 
 	if (place == CURSOR_OUTDATED)
 		notice_put_info(
 			&c->out, "OutdatedCursor",
 			"The cursor is older than what is kept; the oldest that is follows.");
-	if (place == CURSOR_FUTURE)
-		consumer_close(c, END_FUTURE_CURSOR);
-	else if (s->stopping) /* its handshake was under way */
+	if (place == CURSOR_FUTURE) {
+		c->ahead_since_usec = loop_now_usec(s->loop);
+		s->ahead_count++;
+	}
+	if (s->stopping) /* its handshake was under way */
 		consumer_close(c, END_RESTART);
 	else
 		consumer_feed(c, extra);
+}
+
+void consumers_judge_ahead(struct consumers *s)
+{
+	uint64_t now_usec = loop_now_usec(s->loop);
+	struct consumer *c = s->ahead_count > 0 ? s->first : NULL;
+
+	for (struct consumer *next; c; c = next) {
+		next = c->next;
+		if (c->ahead_since_usec == 0)
+			continue;
+		if (c->place.seq <= s->window->head.next_seq) {
+			c->ahead_since_usec = 0;
+			s->ahead_count--;
+		} else if (now_usec - c->ahead_since_usec >= CONSUMERS_AHEAD_USEC) {
+			consumer_close(c, END_FUTURE_CURSOR);
+		}
+	}
 }
 
 static uint64_t monotonic_usec(void)

@@ -19,6 +19,10 @@
 #include "fanout/cursor.h"
 #include "fanout/quota.h"
 
+/* A cursor that this replica has not heard of may be of another one, which hears sooner. It is in the
+ * future when a notice that comes after this time knows nothing of it either. */
+#define CONSUMERS_AHEAD_USEC (500 * USEC_PER_MSEC)
+
 #define CONSUMERS_REST_USEC (10 * USEC_PER_MSEC)
 
 /* A hundred that come back in a second are a burden to nobody. */
@@ -44,6 +48,7 @@ struct consumers {
 	size_t places;      /* taken */
 	struct quota quota; /* of these, by client */
 	uint64_t last_id;
+	size_t ahead_count; /* consumers with ahead_since_usec */
 	struct loop_task wake;
 	struct loop_timer rest; /* after a pass; what comes in meanwhile waits for its end */
 	bool wake_due;
@@ -75,6 +80,8 @@ void consumers_give_back(struct consumers *s, const struct visitor *who);
  * wire; extra: what it sent behind the handshake. */
 void consumers_add(struct consumers *s, const struct wire *wire, const struct visitor *who,
 		   const struct cursor *cursor, struct span extra);
+/* A notice has come, whatever it says: who is still ahead of the log by it is told. */
+void consumers_judge_ahead(struct consumers *s);
 /* The log has grown: everybody is woken before the loop sleeps, or after the rest. */
 void consumers_wake(struct consumers *s);
 void consumers_close_all(struct consumers *s, enum consumer_end end);

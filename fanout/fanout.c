@@ -45,6 +45,15 @@ static void refuse_head(struct fanout *f)
 		log_error("head notice does not decode left_out=%u", left_out);
 }
 
+/* Who comes while the first notice is on its way is not sent away, but has to wait for it. */
+static void on_hold_over(void *arg)
+{
+	struct fanout *f = arg;
+
+	loop_timer_cancel(f->loop, &f->hold);
+	port_hold(f->port, false);
+}
+
 static void on_head(void *arg, struct span message)
 {
 	struct fanout *f = arg;
@@ -61,8 +70,11 @@ static void on_head(void *arg, struct span message)
 			  old_seq, f->window.head.next_seq);
 		consumers_close_all(&f->consumers, END_LOG_RESET);
 	}
+	consumers_judge_ahead(&f->consumers);
 	if (change != WINDOW_MORE)
 		return;
+	if (old_seq == 0)
+		on_hold_over(f);
 	consumers_wake(&f->consumers);
 	if (old_seq > 0 && f->window.head.received_usec > 0)
 		lag_note(&f->lag, f->window.head.next_seq - old_seq, f->window.head.received_usec,
@@ -84,6 +96,7 @@ int fanout_open(struct fanout *f, struct loop *l, struct metrics *m, struct memo
 		.name = xstrdup(settings->name),
 		.head_log = {.burst = 1, .period_usec = 60 * USEC_PER_SEC},
 	};
+	loop_timer_init(&f->hold, on_hold_over, f);
 	window_init(&f->window, settings->log_folder, loop_now_usec(l));
 	consumers_init(&f->consumers, l, &f->window, &settings->consumers, m, a);
 	int error = gateway_open(&f->gateway, l, urls);
@@ -95,6 +108,7 @@ int fanout_open(struct fanout *f, struct loop *l, struct metrics *m, struct memo
 		fanout_close(f);
 		return error;
 	}
+	loop_timer_set(l, &f->hold, FANOUT_HOLD_USEC);
 	register_metrics(f, m, a);
 	return 0;
 }
@@ -122,6 +136,7 @@ void fanout_stop(struct fanout *f)
 /* Calls end before the port does: their requests hold its connections. */
 void fanout_close(struct fanout *f)
 {
+	loop_timer_cancel(f->loop, &f->hold);
 	pipe_close(f->head);
 	gateway_close(&f->gateway);
 	port_close(f->port);

@@ -20,6 +20,9 @@
 #include "fanout/port.h"
 #include "fanout/window.h"
 
+/* Store gives notice four times a second. Without store, whoever asks is told. */
+#define FANOUT_HOLD_USEC (1 * USEC_PER_SEC)
+
 struct fanout_settings {
 	struct port_settings port;
 	const char *name; /* the relay's host name, for people; may be empty */
@@ -39,6 +42,7 @@ struct fanout {
 	struct consumers consumers;
 	struct gateway gateway;
 	struct port *port;
+	struct loop_timer hold; /* of the port, until the log is known, or for FANOUT_HOLD_USEC */
 	struct pipe *head;
 	struct log_limit head_log;
 	uint64_t *heads_refused;

@@ -40,6 +40,7 @@ struct port {
 	struct listener *listener; /* NULL once it takes no more connections */
 	struct visit *visits;
 	size_t visit_count;
+	bool held;
 	uint16_t number;
 	uint64_t request_usec;
 	struct networks *trusted;
@@ -100,6 +101,12 @@ static bool find_client(const struct port *p, const struct sockaddr *sa, struct 
 	return address_of(sa, ret) && !networks_has(p->trusted, ret);
 }
 
+static void pause_if_needed(struct port *p)
+{
+	if (p->listener)
+		listener_pause(p->listener, p->held || p->visit_count >= PORT_CONNECTIONS_MAX);
+}
+
 static void visit_begin(struct port *p, struct MHD_Connection *connection, void **context)
 {
 	struct visit *v = xcalloc(1, sizeof(*v));
@@ -119,8 +126,7 @@ static void visit_begin(struct port *p, struct MHD_Connection *connection, void 
 		v->next->previous = v;
 	p->visits = v;
 	p->visit_count++;
-	if (p->listener && p->visit_count >= PORT_CONNECTIONS_MAX)
-		listener_pause(p->listener, true);
+	pause_if_needed(p);
 	*context = v;
 }
 
@@ -137,8 +143,7 @@ static void visit_end(struct port *p, struct visit *v)
 	p->visit_count--;
 	if (v->is_counted)
 		quota_remove(&p->quota, &v->address);
-	if (p->listener && p->visit_count < PORT_CONNECTIONS_MAX)
-		listener_pause(p->listener, false);
+	pause_if_needed(p);
 	free(v);
 }
 
@@ -319,6 +324,7 @@ int port_open(struct fanout *f, struct memory *a, const struct port_settings *se
 		return error;
 	}
 	p->number = listener_port(p->listener);
+	port_hold(p, true);
 	loop_timer_set(p->loop, &p->check, p->request_usec / CHECKS_PER_REQUEST);
 	memory_register(a, "http", count_bytes, p);
 	*ret = p;
@@ -338,6 +344,12 @@ const struct networks *port_trusted(const struct port *p)
 bool port_is_open(const struct port *p)
 {
 	return p->listener != NULL;
+}
+
+void port_hold(struct port *p, bool hold)
+{
+	p->held = hold;
+	pause_if_needed(p);
 }
 
 void port_stop(struct port *p)

@@ -30,13 +30,15 @@ struct port_settings {
 	uint64_t request_usec; /* for one HTTP request, its answer included */
 };
 
-/* Errors of listener_open. */
+/* Errors of listener_open. It is held yet. */
 int port_open(struct fanout *f, struct memory *a, const struct port_settings *settings,
 	      struct port **ret) MUST_CHECK;
 uint16_t port_number(const struct port *p);
 /* Proxies. */
 const struct networks *port_trusted(const struct port *p);
-/* Whether it takes connections. */
+/* What comes waits in the kernel (true), or is taken. */
+void port_hold(struct port *p, bool hold);
+/* Whether it takes connections, or will. */
 bool port_is_open(const struct port *p);
 /* A suspended connection was resumed: it goes on before the loop sleeps. */
 void port_wake(struct port *p);

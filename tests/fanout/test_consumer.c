@@ -185,6 +185,36 @@ TEST(outdated_and_future_cursors_are_told)
 	server_stop(&s);
 }
 
+/* Another replica, which has heard more, gave it the event: it is no cursor of the future, as long as
+ * store says nothing. */
+TEST(a_cursor_that_is_not_heard_of_yet_is_waited_for)
+{
+	struct stream_client ahead, exact, future;
+	struct server s;
+
+	server_start(&s, &server_ordinary);
+	server_add(&s, 10, 100);
+	server_silence(&s);
+	CHECK(stream_open(&ahead, s.port, "?cursor=12", ""));
+	CHECK(stream_open(&exact, s.port, "?cursor=15", ""));
+	CHECK(stream_open(&future, s.port, "?cursor=16", ""));
+	server_add(&s, 5, 100);
+	check_events(&ahead, 13, 15);
+	check_text(&future, "FutureCursor");
+	check_close(&future, 1008);
+	server_add(&s, 1, 100);
+	check_events(&ahead, 16, 16);
+	check_events(&exact, 16, 16);
+	CHECK_INT(server_metric(&s, CLOSES("future_cursor")), 0);
+	answer_close(&future);
+	check_end(&future);
+	server_reaches(&s, CLOSES("future_cursor"), 1);
+	stream_close(&ahead);
+	stream_close(&exact);
+	stream_close(&future);
+	server_stop(&s);
+}
+
 /* So many that a pass over them is followed by a rest: what is logged meanwhile waits, and is not
  * forgotten. */
 TEST(many_live_consumers_get_every_event)

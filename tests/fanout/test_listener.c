@@ -113,6 +113,24 @@ TEST(replicas_share_a_socket)
 	close(settings.passed_fd);
 }
 
+/* A replica that has just been started knows how far the log is within moments. */
+TEST(who_comes_before_the_log_is_known_waits)
+{
+	struct stream_client c;
+	struct server s;
+
+	server_start(&s, &server_ordinary);
+	stream_connect(&c, s.port, 0);
+	stream_send(&c, SPAN_LITERAL("GET /xrpc/com.atproto.sync.subscribeRepos HTTP/1.1\r\n"
+				     "Host: relay\r\nUpgrade: websocket\r\n"
+				     "Connection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"
+				     "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"));
+	server_add(&s, 1, 100);
+	CHECK(test_contains(stream_head(&c), " 101 "));
+	stream_close(&c);
+	server_stop(&s);
+}
+
 /* Connected before the socket closes, in the kernel's queue: they are answered. */
 TEST(who_has_connected_is_answered_by_a_server_that_stops)
 {
