@@ -8,6 +8,7 @@
 
 #include "common/stage.h"
 #include "ctl/check.h"
+#include "ctl/consumers.h"
 #include "ctl/group.h"
 #include "ctl/memory_table.h"
 #include "ctl/order.h"
@@ -25,6 +26,7 @@ static const char usage[] =
 	"\n"
 	"  run       start the whole group in the foreground; Ctrl-C stops it in order\n"
 	"  status    each process of a running group: pid, uptime, memory, main counters\n"
+	"  consumers       who reads the stream: address, events, how far behind\n"
 	"  restart STAGE   restart its processes one after another, or one alone: fanout-1\n"
 	"  config    print the configuration, every key explained\n"
 	"  check     check recorded frames as a running relay would; see check --help\n"
@@ -177,6 +179,12 @@ static int do_settings(struct arguments *a, const struct group *g, char **args)
 	return order_settings(g, a->config);
 }
 
+static int do_consumers(struct arguments *a, const struct group *g, char **args)
+{
+	(void)args;
+	return consumers_print(g, a->config);
+}
+
 static int do_restart(struct arguments *a, const struct group *g, char **args)
 {
 	return restart_members(g, a->config, args[0]);
@@ -205,7 +213,7 @@ static const struct {
 	{"run", 0, do_run},         {"status", 0, do_status},     {"top", 0, do_top},
 	{"memory", 1, do_memory},   {"heap", 2, do_heap},         {"set", 2, do_set},
 	{"unset", 1, do_unset},     {"settings", 0, do_settings}, {"config", 0, do_config},
-	{"rebuild", 0, do_rebuild}, {"restart", 1, do_restart},
+	{"rebuild", 0, do_rebuild}, {"restart", 1, do_restart},   {"consumers", 0, do_consumers},
 };
 
 static int run_command(struct arguments *a, char **words, int count)

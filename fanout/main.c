@@ -15,6 +15,7 @@
 #include "common/log.h"
 #include "common/stage.h"
 
+#include "fanout/consumer_list.h"
 #include "fanout/fanout.h"
 
 #define REQUEST_USEC (60 * USEC_PER_SEC) /* the slowest call, requestCrawl, takes 15 s */
@@ -96,6 +97,8 @@ int main(int argc, char **argv)
 		stage_release(&stage);
 		return STAGE_EXIT_AGAIN;
 	}
+	control_on_request(stage.control, MESSAGE_CONSUMERS, consumer_list_answer,
+			   &fanout.consumers);
 	stage.stop_usec += config_time(stage.config, "fanout.drain_time");
 	status = stage_run(&stage, on_stop, &fanout);
 	fanout_close(&fanout);

@@ -2,12 +2,15 @@
  * socket that is passed to them. */
 #include <arpa/inet.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <signal.h>
 #include <stdlib.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "common/message.h"
 #include "tests/lib/frame.h"
 #include "tests/lib/group.h"
 #include "tests/lib/network.h"
@@ -262,6 +265,54 @@ TEST(every_stage_is_restarted_by_an_order)
 	check_frames(&s);
 	buf_release(&said);
 	scene_close(&s);
+}
+
+/* More than a page of them, over two replicas; each is shown once, the newest first. */
+TEST(consumers_are_listed_over_all_replicas)
+{
+	static struct stream_client clients[CONSUMERS_LISTED + 50];
+	struct loop *l = loop_new();
+	unsigned shown = 0, of_replica[2] = {0}, last_id[2] = {UINT_MAX, UINT_MAX};
+	struct group_test *g;
+	struct rlimit limit;
+	struct buf said;
+	char *line;
+
+	CHECK_INT(getrlimit(RLIMIT_NOFILE, &limit), 0);
+	limit.rlim_cur = limit.rlim_max;
+	CHECK_INT(setrlimit(RLIMIT_NOFILE, &limit), 0);
+	buf_init(&said, MIB(4));
+	g = group_new(l, (const char *const[]){"group.replicas=2", "fanout.own_ports=true", NULL});
+	group_start(g);
+	/* All but some at one of them. */
+	for (size_t i = 0; i < ARRAY_SIZE(clients); i++)
+		CHECK(stream_open(&clients[i], (uint16_t)(group_port(g) + (i < 3 ? 1 : 0)), "",
+				  i == 0 ? "User-Agent: an\x1b agent\r\n"
+					   "X-Forwarded-For: 2001:db8::7\r\n"
+					 : ""));
+	CHECK_INT(group_order(g, "--set group.replicas=2 consumers", &said), 0);
+	buf_put_u8(&said, '\0');
+	line = strchr((char *)said.ptr, '\n') + 1;
+	for (char *next; *line; line = next) {
+		unsigned replica, id;
+		char remote[64];
+
+		next = strchr(line, '\n') + 1;
+		CHECK_INT(sscanf(line, "fanout-%u %u %63s", &replica, &id, remote), 3);
+		CHECK(replica < 2 && id < last_id[replica % 2]);
+		last_id[replica % 2] = id;
+		of_replica[replica % 2]++;
+		shown++;
+	}
+	CHECK_INT(shown, ARRAY_SIZE(clients));
+	CHECK_INT(of_replica[1], 3);
+	CHECK(strstr((char *)said.ptr, " [2001:db8::7] "));
+	CHECK(strstr((char *)said.ptr, "  an? agent\n"));
+	for (size_t i = 0; i < ARRAY_SIZE(clients); i++)
+		stream_close(&clients[i]);
+	buf_release(&said);
+	group_free(g);
+	loop_free(l);
 }
 
 /* ---- where they listen ---- */
