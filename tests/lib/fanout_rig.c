@@ -232,7 +232,7 @@ const struct server_settings server_ordinary = {
 	.file_events = 10,
 };
 
-void server_start(struct server *s, const struct server_settings *settings)
+static void start_child(struct server *s, const struct server_settings *settings)
 {
 	char urls[3][CONFIG_URL_SIZE];
 	const char *folder = test_folder();
@@ -240,9 +240,6 @@ void server_start(struct server *s, const struct server_settings *settings)
 
 	for (size_t i = 0; i < 3; i++)
 		snprintf(urls[i], sizeof(urls[i]), "ipc://%s/%zu", folder, i);
-	*s = (struct server){.state = HEAD_TAKING};
-	log_maker_init(&s->log, test_folder(), settings->first_seq, settings->file_events,
-		       settings->eager);
 	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, fds) < 0)
 		exit(1);
 	fflush(stdout);
@@ -257,6 +254,14 @@ void server_start(struct server *s, const struct server_settings *settings)
 		printf("Bail out! the server did not start\n");
 		exit(1);
 	}
+}
+
+void server_start(struct server *s, const struct server_settings *settings)
+{
+	*s = (struct server){.state = HEAD_TAKING};
+	log_maker_init(&s->log, test_folder(), settings->first_seq, settings->file_events,
+		       settings->eager);
+	start_child(s, settings);
 }
 
 static void server_order(struct server *s, enum order order)
@@ -328,7 +333,7 @@ void server_add(struct server *s, size_t count, size_t payload_bytes)
 	server_tell(s);
 }
 
-void server_wait(struct server *s)
+static void wait_child(struct server *s)
 {
 	int status = -1;
 
@@ -336,7 +341,19 @@ void server_wait(struct server *s)
 	if (!WIFEXITED(status) || WEXITSTATUS(status) != 0)
 		test_fail(__FILE__, __LINE__, "the server ended with status %d", status);
 	close(s->fd);
+}
+
+void server_wait(struct server *s)
+{
+	wait_child(s);
 	log_maker_release(&s->log);
+}
+
+void server_succeed(struct server *s, const struct server_settings *settings)
+{
+	wait_child(s);
+	start_child(s, settings);
+	server_tell(s);
 }
 
 void server_silence(struct server *s)

@@ -162,6 +162,56 @@ void log_maker_drop(struct log_maker *m)
 	memmove(m->firsts, m->firsts + 1, m->file_count * sizeof(m->firsts[0]));
 }
 
+void log_maker_blank(struct log_maker *m, uint64_t seq)
+{
+	uint8_t record[LOG_INDEX_RECORD_SIZE];
+	struct log_index_record r = {0};
+	size_t file = m->file_count - 1;
+	char path[256];
+	uint8_t *blank;
+	int fd;
+
+	while (m->firsts[file] > seq)
+		file--;
+	path_of(m, m->firsts[file], LOG_FILE_INDEX, path);
+	fd = open(path, O_RDONLY | O_CLOEXEC);
+	if (pread(fd, record, sizeof(record), (off_t)((seq - m->firsts[file]) * sizeof(record))) !=
+		    sizeof(record) ||
+	    log_index_record_decode(span_of(record, sizeof(record)), &r) < 0)
+		die(path);
+	close(fd);
+	path_of(m, m->firsts[file], LOG_FILE_MESSAGES, path);
+	fd = open(path, O_RDWR | O_CLOEXEC);
+	blank = xmalloc(r.length);
+	if (pread(fd, blank, r.length, (off_t)r.offset) != (ssize_t)r.length)
+		die(path);
+	struct reader in = reader_of(span_of(blank, r.length));
+	uint32_t payload_bytes = 0;
+
+	if (log_message_header_decode(&in, &payload_bytes) < 0 || in.left != payload_bytes)
+		die(path);
+	memset(blank, LOG_MAKER_BLANK, payload_bytes);
+	if (pwrite(fd, blank, payload_bytes, (off_t)(r.offset + r.length - payload_bytes)) !=
+	    (ssize_t)payload_bytes)
+		die(path);
+	free(blank);
+	close(fd);
+}
+
+bool log_maker_is(uint64_t seq, struct span payload, bool blanked)
+{
+	char head[24];
+
+	snprintf(head, sizeof(head), "E%020" PRIu64, seq);
+	for (size_t i = 0; i < payload.len; i++) {
+		uint8_t made = i < strlen(head) ? (uint8_t)head[i] : filling(seq, i);
+
+		if (payload.ptr[i] != made && !(blanked && payload.ptr[i] == LOG_MAKER_BLANK))
+			return false;
+	}
+	return payload.len >= LOG_MAKER_PAYLOAD_MIN;
+}
+
 struct head log_maker_head(const struct log_maker *m)
 {
 	return (struct head){

@@ -27,6 +27,12 @@ void log_maker_release(struct log_maker *m);
 void log_maker_add(struct log_maker *m, size_t count, size_t payload_bytes);
 /* Unlinks the oldest file. */
 void log_maker_drop(struct log_maker *m);
+/* Overwrites an event that is kept, in place: every byte of its payload becomes LOG_MAKER_BLANK. */
+#define LOG_MAKER_BLANK 0xb1
+void log_maker_blank(struct log_maker *m, uint64_t seq);
+/* Whether this is the payload of that event, as it was made or, where blanked, in part or whole as
+ * it became. */
+bool log_maker_is(uint64_t seq, struct span payload, bool blanked);
 struct head log_maker_head(const struct log_maker *m);
 /* The number of the event with this payload; 0 if it is none of ours or not as it was made. */
 uint64_t log_maker_seq(struct span payload);
