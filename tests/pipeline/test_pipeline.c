@@ -6,6 +6,7 @@
 #include "tests/lib/frame.h"
 #include "tests/lib/group.h"
 #include "tests/lib/network.h"
+#include "tests/lib/stream_client.h"
 #include "tests/test.h"
 
 struct scene {
@@ -18,10 +19,17 @@ struct scene {
 	struct buf frame;
 };
 
-static void scene_open_with(struct scene *s, bool is_legacy)
+/* more: settings beside these, NULL at the end. */
+static void scene_open_with(struct scene *s, bool is_legacy, const char *const *more)
 {
 	char hosts[64], plc[64], legacy[64];
-	const char *settings[4] = {hosts, plc, is_legacy ? legacy : NULL, NULL};
+	const char *settings[8] = {hosts, plc};
+	size_t n = 2;
+
+	if (is_legacy)
+		settings[n++] = legacy;
+	while (*more && n + 1 < ARRAY_SIZE(settings))
+		settings[n++] = *more++;
 
 	*s = (struct scene){.loop = loop_new()};
 	buf_init(&s->frame, LIMIT_FRAME);
@@ -44,7 +52,7 @@ static void scene_open_with(struct scene *s, bool is_legacy)
 
 static void scene_open(struct scene *s)
 {
-	scene_open_with(s, false);
+	scene_open_with(s, false, (const char *const[]){NULL});
 }
 
 static void scene_close(struct scene *s)
@@ -411,7 +419,7 @@ TEST(a_tolerated_host_does_not_fall_back_over_restarts)
 {
 	struct scene s;
 
-	scene_open_with(&s, true);
+	scene_open_with(&s, true, (const char *const[]){NULL});
 	send_commit(&s, &s.k256, "com.example.record/first", 1);
 	send_commit(&s, &s.p256, "com.example.record/first", 1);
 	send_legacy_commit(&s, &s.k256, 1);
@@ -458,6 +466,93 @@ TEST(a_cursor_gives_the_rest_over_a_restart)
 	consumer_close(&all);
 	consumer_close(&rest);
 	consumer_close(&live);
+	scene_close(&s);
+}
+
+/* From this cursor on, what the one that has all has. */
+static void check_rest(struct scene *s, const struct consumer *all, uint64_t cursor)
+{
+	struct consumer rest;
+	size_t count = all->count - (size_t)cursor;
+
+	consumer_open(&rest, s->group, (int64_t)cursor);
+	wait_count(s, &rest, count);
+	check_contiguous(&rest, cursor + 1);
+	for (size_t i = 0; i < count && i < rest.count; i++)
+		CHECK_SPAN(consumer_frame(&rest, i), consumer_frame(all, i + (size_t)cursor));
+	consumer_close(&rest);
+}
+
+/* Files of the log that begin and end anywhere, some of them over a restart of store, killed or
+ * asked to end. */
+TEST(every_cursor_of_a_log_of_many_files_that_spans_restarts)
+{
+	struct scene s;
+	struct consumer all;
+
+	scene_open_with(&s, false, (const char *const[]){"store.file_size=64K", NULL});
+	consumer_open(&all, s.group, 0);
+	for (unsigned part = 0; part < 4; part++) {
+		send_numbered(&s, &s.k256, part * 60, (part + 1) * 60);
+		wait_count(&s, &all, (part + 1) * 60);
+		group_kill(s.group, part % 2 ? "fanout-0" : "store");
+		if (all.closed || part % 2) {
+			consumer_close(&all);
+			metric_reaches(&s, "fanout-0", "relay_head_seq", "", (int64_t)s.seq);
+			consumer_open(&all, s.group, 0);
+			wait_count(&s, &all, (part + 1) * 60);
+		}
+	}
+	CHECK(group_metric(s.group, "store", "relay_log_files", "") > 3);
+	check_contiguous(&all, 1);
+	for (uint64_t cursor = 0; cursor < all.count && !test_has_failed(); cursor++)
+		check_rest(&s, &all, cursor);
+	consumer_close(&all);
+	scene_close(&s);
+}
+
+static struct span first_message(struct stream_client *c, struct scene *s, uint64_t cursor)
+{
+	struct stream_frame f = {0};
+	char query[64];
+
+	snprintf(query, sizeof(query), "?cursor=%" PRIu64, cursor);
+	CHECK(stream_open(c, group_port(s->group), query, ""));
+	CHECK_INT(stream_read(c, &f), 1);
+	return f.payload;
+}
+
+/* Retention takes the oldest files while the group runs. */
+TEST(cursors_outside_of_the_window_are_told)
+{
+	struct stream_client c;
+	struct stream_frame f = {0};
+	struct scene s;
+	int64_t first;
+
+	scene_open_with(
+		&s, false,
+		(const char *const[]){"store.file_size=64K", "store.retention_bytes=64K", NULL});
+	/* Until the first file has gone. */
+	for (unsigned i = 0; group_metric(s.group, "store", "relay_log_first_seq", "") <= 1 &&
+			     i < 5000 && !test_has_failed();
+	     i += 50) {
+		send_numbered(&s, &s.k256, i % 1000, i % 1000 + 50);
+		metric_reaches(&s, "fanout-0", "relay_head_seq", "", (int64_t)s.seq);
+	}
+	first = group_metric(s.group, "store", "relay_log_first_seq", "");
+	CHECK(first > 1);
+	CHECK(test_contains(first_message(&c, &s, 1), "OutdatedCursor"));
+	CHECK_INT(stream_read(&c, &f), 1);
+	CHECK_INT(f.opcode, 2);
+	CHECK(!test_contains(f.payload, "OutdatedCursor"));
+	stream_close(&c);
+	CHECK(test_contains(first_message(&c, &s, s.seq + 1), "FutureCursor"));
+	CHECK_INT(stream_read(&c, &f), 1);
+	CHECK_INT(f.opcode, 8);
+	stream_close(&c);
+	CHECK(!test_contains(first_message(&c, &s, 0), "OutdatedCursor"));
+	stream_close(&c);
 	scene_close(&s);
 }
 
