@@ -186,7 +186,8 @@ void consumers_add(struct consumers *s, const struct wire *wire, const struct vi
 void consumers_judge_ahead(struct consumers *s)
 {
 	uint64_t now_usec = loop_now_usec(s->loop);
-	struct consumer *c = s->ahead_count > 0 ? s->first : NULL;
+	bool can_tell = s->ahead_count > 0 && !s->window->has_more;
+	struct consumer *c = can_tell ? s->first : NULL;
 
 	for (struct consumer *next; c; c = next) {
 		next = c->next;
