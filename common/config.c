@@ -169,6 +169,11 @@ static const struct key {
 	"The public port. A socket that systemd passes comes before it."},
 {"fanout", "own_ports", CONFIG_FLAG, "false", "", "", NULL,
 	"Instance N listens at fanout.port + N, for a load balancer, instead of all at one port."},
+{"fanout", "tls_certificate", CONFIG_TEXT, "", "0", "1024", NULL,
+	"File (PEM) of the public port's certificate, and those that lead to its authority; empty: no\n"
+	"TLS. It is read again when it changes."},
+{"fanout", "tls_key", CONFIG_TEXT, "", "0", "1024", NULL,
+	"File (PEM) of its private key."},
 {"fanout", "max_consumers", CONFIG_NUMBER, "10000", "1", "1000000", NULL,
 	"Consumers of one fanout process at most."},
 {"fanout", "max_consumers_per_client", CONFIG_NUMBER, "100", "0", "1000000", NULL,
@@ -690,10 +695,7 @@ int config_set(struct config *c, const char *assignment, char *ret_error, size_t
 static const struct value *find_value(const struct config *c, const char *key);
 
 /* With file and line, if the key stands in the file. */
-static int fail_key(const struct config *c, const char *key, char *ret_error, size_t size,
-		    const char *format, ...) PRINTF(5, 6);
-
-static int fail_key(const struct config *c, const char *key, char *ret_error, size_t size,
+int config_fail_key(const struct config *c, const char *key, char *ret_error, size_t size,
 		    const char *format, ...)
 {
 	const struct value *v = find_value(c, key);
@@ -713,7 +715,7 @@ static int check_order(const struct config *c, const char *smaller, const char *
 {
 	if (config_time(c, smaller) <= config_time(c, larger))
 		return 0;
-	return fail_key(c, smaller, ret_error, size, " is longer than %s", larger);
+	return config_fail_key(c, smaller, ret_error, size, " is longer than %s", larger);
 }
 
 static uint64_t count_of(const struct config *c, const char *stage)
@@ -733,10 +735,11 @@ static int check_ports_pair(const struct config *c, const struct ports *a, const
 			    char *ret_error, size_t size)
 {
 	if (a->first < b->first + b->count && b->first < a->first + a->count)
-		return fail_key(c, a->key, ret_error, size,
-				" takes a port that %s takes: %ju to %ju, and %ju to %ju", b->key,
-				(uintmax_t)a->first, (uintmax_t)(a->first + a->count - 1),
-				(uintmax_t)b->first, (uintmax_t)(b->first + b->count - 1));
+		return config_fail_key(c, a->key, ret_error, size,
+				       " takes a port that %s takes: %ju to %ju, and %ju to %ju",
+				       b->key, (uintmax_t)a->first,
+				       (uintmax_t)(a->first + a->count - 1), (uintmax_t)b->first,
+				       (uintmax_t)(b->first + b->count - 1));
 	return 0;
 }
 
@@ -757,9 +760,9 @@ static int check_ports(const struct config *c, char *ret_error, size_t size)
 		ports[i] = (struct ports){names[i], config_number(c, names[i]), 0};
 		ports[i].count = ports[i].first == 0 ? 0 : one ? 1 : count_of(c, stage);
 		if (ports[i].count > 0 && ports[i].first + ports[i].count - 1 > UINT16_MAX)
-			error = fail_key(c, ports[i].key, ret_error, size,
-					 " is too high for %ju instances",
-					 (uintmax_t)ports[i].count);
+			error = config_fail_key(c, ports[i].key, ret_error, size,
+						" is too high for %ju instances",
+						(uintmax_t)ports[i].count);
 		for (size_t k = 0; k < i && !error; k++)
 			error = check_ports_pair(c, &ports[i], &ports[k], ret_error, size);
 		if (error)
@@ -779,9 +782,17 @@ int config_check(const struct config *c, char *ret_error, size_t size)
 				    size);
 	if (!error)
 		error = check_ports(c, ret_error, size);
+	if (!error &&
+	    !*config_text(c, "fanout.tls_certificate") != !*config_text(c, "fanout.tls_key"))
+		error = config_fail_key(
+			c,
+			*config_text(c, "fanout.tls_key") ? "fanout.tls_key"
+							  : "fanout.tls_certificate",
+			ret_error, size,
+			": a certificate and its key go together, and one is missing");
 	if (!error && *ca_file && access(ca_file, R_OK) < 0)
-		error = fail_key(c, "network.ca_file", ret_error, size, ": %s: %s", ca_file,
-				 strerror(errno));
+		error = config_fail_key(c, "network.ca_file", ret_error, size, ": %s: %s", ca_file,
+					strerror(errno));
 	return error;
 }
 

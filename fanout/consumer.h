@@ -25,6 +25,7 @@
 #include "common/address.h"
 #include "common/loop.h"
 
+#include "fanout/cursor.h"
 #include "fanout/websocket.h"
 #include "fanout/window.h"
 #include "fanout/wire.h"
@@ -65,6 +66,12 @@ struct visitor {
 	uint16_t port;   /* 0: behind a proxy */
 	bool is_counted; /* among those of its client: it is no trusted proxy itself */
 	char agent[CONSUMER_AGENT_MAX + 1]; /* as it calls itself, made printable */
+};
+
+/* One whose handshake is done, and who has a place. */
+struct newcomer {
+	struct visitor visitor;
+	struct cursor cursor;
 };
 
 struct consumer {

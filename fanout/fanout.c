@@ -81,6 +81,16 @@ static void on_head(void *arg, struct span message)
 			 clock_usec());
 }
 
+static int open_tls(struct fanout *f, const struct tls_server_settings *settings)
+{
+	char reason[1024];
+	int error = tls_server_new(f->loop, f->metrics, settings, reason, sizeof(reason), &f->tls);
+
+	if (error < 0)
+		log_error("TLS: %s", reason);
+	return error;
+}
+
 int fanout_open(struct fanout *f, struct loop *l, struct metrics *m, struct memory *a,
 		const struct fanout_settings *settings)
 {
@@ -102,6 +112,8 @@ int fanout_open(struct fanout *f, struct loop *l, struct metrics *m, struct memo
 	int error = gateway_open(&f->gateway, l, urls);
 	if (error == 0)
 		error = pipe_dial_sub(l, settings->head_url, &handler, &f->head);
+	if (error == 0 && settings->port.tls.certificate)
+		error = open_tls(f, &settings->port.tls);
 	if (error == 0)
 		error = port_open(f, a, &settings->port, &f->port);
 	if (error < 0) {
@@ -141,6 +153,7 @@ void fanout_close(struct fanout *f)
 	gateway_close(&f->gateway);
 	port_close(f->port);
 	consumers_release(&f->consumers);
+	tls_server_free(f->tls);
 	window_release(&f->window);
 	free(f->name);
 	*f = (struct fanout){0};

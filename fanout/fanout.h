@@ -41,6 +41,7 @@ struct fanout {
 	struct lag lag; /* of consumers that wait for nothing but news */
 	struct consumers consumers;
 	struct gateway gateway;
+	struct tls_server *tls; /* NULL: the public port is plain */
 	struct port *port;
 	struct loop_timer hold; /* of the port, until the log is known, or for FANOUT_HOLD_USEC */
 	struct pipe *head;
@@ -48,7 +49,7 @@ struct fanout {
 	uint64_t *heads_refused;
 };
 
-/* Errors: those of pipes and of the port; whatever was opened is closed again. */
+/* Errors: those of pipes, of the port and of TLS; whatever was opened is closed again. */
 int fanout_open(struct fanout *f, struct loop *l, struct metrics *m, struct memory *a,
 		const struct fanout_settings *settings) MUST_CHECK;
 /*

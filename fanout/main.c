@@ -18,7 +18,9 @@
 #include "fanout/consumer_list.h"
 #include "fanout/fanout.h"
 
-#define REQUEST_USEC (60 * USEC_PER_SEC) /* the slowest call, requestCrawl, takes 15 s */
+#define TLS_CHECK_USEC     (10 * USEC_PER_SEC) /* whether the certificate was renewed */
+#define TLS_HANDSHAKE_USEC (10 * USEC_PER_SEC) /* three messages lost on the way, and sent again */
+#define REQUEST_USEC       (60 * USEC_PER_SEC) /* the slowest call, requestCrawl, takes 15 s */
 
 static void on_stop(void *arg)
 {
@@ -42,9 +44,20 @@ static int take_passed_socket(int *ret)
 	return 0;
 }
 
+static int check_tls(const struct stage *s)
+{
+	char reason[1024];
+	int error = tls_server_check(s->config, reason, sizeof(reason));
+
+	if (error < 0)
+		log_error("%s", reason);
+	return error;
+}
+
 static int open_from_config(struct fanout *f, const struct stage *s, int passed_fd)
 {
 	const struct config *c = s->config;
+	const char *certificate = config_text(c, "fanout.tls_certificate");
 	char folder[PATH_MAX];
 	char urls[3][CONFIG_URL_SIZE];
 
@@ -59,6 +72,9 @@ static int open_from_config(struct fanout *f, const struct stage *s, int passed_
 				.max_per_client = (size_t)config_number(
 					c, "fanout.max_connections_per_client"),
 				.request_usec = REQUEST_USEC,
+				.tls = {*certificate ? certificate : NULL,
+					config_text(c, "fanout.tls_key"), TLS_CHECK_USEC,
+					TLS_HANDSHAKE_USEC},
 			},
 		.name = config_text(c, "fanout.server_name"),
 		.log_folder = folder,
@@ -87,6 +103,8 @@ int main(int argc, char **argv)
 	if (status != STAGE_GO)
 		return status;
 	int passed_fd, error = take_passed_socket(&passed_fd);
+	if (error == 0)
+		error = check_tls(&stage);
 	if (error < 0) {
 		stage_release(&stage);
 		return STAGE_EXIT_CONFIG;

@@ -2,18 +2,21 @@
 
 #include <assert.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <stdlib.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
 #include <microhttpd.h>
 
+#include "common/log.h"
 #include "common/stage.h"
 
 #include "fanout/fanout.h"
 #include "fanout/listener.h"
 #include "fanout/quota.h"
 #include "fanout/request.h"
+#include "fanout/tunnels.h"
 
 #define IDLE_SECONDS         30   /* without a byte */
 #define CONNECTION_OWN_BYTES 1024 /* libmicrohttpd's struct for a connection, beside its pool */
@@ -27,9 +30,10 @@ struct visit {
 	struct visit *next, *previous;
 	struct port *port;
 	int fd;
-	uint64_t since_usec; /* of the connection, or of the end of its last request */
-	bool asks;           /* a request of its has begun, and not ended */
-	bool is_counted;     /* among those of its client */
+	uint64_t since_usec;   /* of the connection, or of the end of its last request */
+	bool asks;             /* a request of its has begun, and not ended */
+	struct tunnel *tunnel; /* that it comes by, while that is there */
+	bool is_counted;       /* among those of its client */
 	struct address address;
 };
 
@@ -38,6 +42,8 @@ struct port {
 	struct loop *loop;
 	struct MHD_Daemon *daemon;
 	struct listener *listener; /* NULL once it takes no more connections */
+	struct tunnels *tunnels;   /* NULL: plain */
+	struct tunnel *entering;   /* that the next visit comes by */
 	struct visit *visits;
 	size_t visit_count;
 	bool held;
@@ -103,8 +109,11 @@ static bool find_client(const struct port *p, const struct sockaddr *sa, struct 
 
 static void pause_if_needed(struct port *p)
 {
+	size_t tunnel_count = p->tunnels ? tunnels_count(p->tunnels) : 0;
+
 	if (p->listener)
-		listener_pause(p->listener, p->held || p->visit_count >= PORT_CONNECTIONS_MAX);
+		listener_pause(p->listener, p->held || p->visit_count >= PORT_CONNECTIONS_MAX ||
+						    tunnel_count >= PORT_CONNECTIONS_MAX);
 }
 
 static void visit_begin(struct port *p, struct MHD_Connection *connection, void **context)
@@ -114,11 +123,14 @@ static void visit_begin(struct port *p, struct MHD_Connection *connection, void 
 	v->port = p;
 	v->since_usec = loop_now_usec(p->loop);
 	v->fd = MHD_get_connection_info(connection, MHD_CONNECTION_INFO_CONNECTION_FD)->connect_fd;
-	v->is_counted = find_client(
-		p,
-		MHD_get_connection_info(connection, MHD_CONNECTION_INFO_CLIENT_ADDRESS)
-			->client_addr,
-		&v->address);
+	v->tunnel = p->entering;
+	/* What comes by a tunnel is counted with that. */
+	v->is_counted = !v->tunnel &&
+			find_client(p,
+				    MHD_get_connection_info(connection,
+							    MHD_CONNECTION_INFO_CLIENT_ADDRESS)
+					    ->client_addr,
+				    &v->address);
 	if (v->is_counted)
 		quota_add(&p->quota, &v->address);
 	v->next = p->visits;
@@ -126,6 +138,8 @@ static void visit_begin(struct port *p, struct MHD_Connection *connection, void 
 		v->next->previous = v;
 	p->visits = v;
 	p->visit_count++;
+	if (v->tunnel)
+		tunnel_watch(v->tunnel, &v->tunnel);
 	pause_if_needed(p);
 	*context = v;
 }
@@ -143,6 +157,8 @@ static void visit_end(struct port *p, struct visit *v)
 	p->visit_count--;
 	if (v->is_counted)
 		quota_remove(&p->quota, &v->address);
+	if (v->tunnel)
+		tunnel_watch(v->tunnel, NULL);
 	pause_if_needed(p);
 	free(v);
 }
@@ -192,6 +208,8 @@ void port_wake(struct port *p)
 	loop_task_queue(p->loop, &p->wake);
 }
 
+/* ---- connections ---- */
+
 /* What it has sent is read, for a connection that is closed with something unread is reset, and the
  * answer with it. */
 static void turn_away(struct port *p, int fd)
@@ -209,10 +227,21 @@ static void turn_away(struct port *p, int fd)
 	char ignored[4096];
 
 	++*p->refused_total;
+	if (p->tunnels) { /* and would not understand it */
+		close(fd);
+		return;
+	}
 	(void)!send(fd, answer, sizeof(answer) - 1, MSG_NOSIGNAL);
 	shutdown(fd, SHUT_WR);
 	(void)!recv(fd, ignored, sizeof(ignored), 0);
 	close(fd);
+}
+
+static void take(struct port *p, int fd, const struct sockaddr *address, socklen_t len)
+{
+	/* It closes the descriptor if it cannot take it. */
+	(void)MHD_add_connection(p->daemon, fd, address, len);
+	port_wake(p);
 }
 
 static void on_accepted(void *arg, int fd, const struct sockaddr *address, socklen_t len)
@@ -220,14 +249,76 @@ static void on_accepted(void *arg, int fd, const struct sockaddr *address, sockl
 	struct port *p = arg;
 	struct address client;
 
-	if (p->max_per_client > 0 && find_client(p, address, &client) &&
+	bool is_client = find_client(p, address, &client);
+	if (p->max_per_client > 0 && is_client &&
 	    quota_count(&p->quota, &client) >= p->max_per_client) {
 		turn_away(p, fd);
 		return;
 	}
-	/* It closes the descriptor if it cannot take it. */
-	(void)MHD_add_connection(p->daemon, fd, address, len);
-	port_wake(p);
+	if (!p->tunnels) {
+		take(p, fd, address, len);
+		return;
+	}
+	if (is_client)
+		quota_add(&p->quota, &client);
+	tunnels_add(p->tunnels, fd, address, len);
+	pause_if_needed(p);
+}
+
+static void on_tunnel_opened(void *arg, struct tunnel *t, int fd, const struct sockaddr *address,
+			     socklen_t len)
+{
+	struct port *p = arg;
+
+	p->entering = t;
+	take(p, fd, address, len);
+	p->entering = NULL;
+}
+
+static void on_tunnel_left(void *arg, struct wire *wire, const struct newcomer *who,
+			   struct span early)
+{
+	struct port *p = arg;
+
+	consumers_add(&p->fanout->consumers, wire, &who->visitor, &who->cursor, early);
+}
+
+static void on_tunnel_ended(void *arg, const struct sockaddr *address, const struct newcomer *lost)
+{
+	struct port *p = arg;
+	struct address client;
+
+	if (find_client(p, address, &client))
+		quota_remove(&p->quota, &client);
+	if (lost)
+		consumers_give_back(&p->fanout->consumers, &lost->visitor);
+	pause_if_needed(p);
+}
+
+/* A consumer without TLS gets a descriptor of its own, so that libmicrohttpd frees all that it
+ * holds for the connection. It has taken the socket out of its epoll set before this. */
+void port_hand_over(struct port *p, struct MHD_Connection *connection, int fd,
+		    const struct newcomer *who, struct span extra)
+{
+	const union MHD_ConnectionInfo *info = MHD_get_connection_info(
+		connection, MHD_CONNECTION_INFO_SOCKET_CONTEXT);
+	struct visit *v = info->socket_context;
+	struct wire wire;
+
+	if (v->tunnel) {
+		tunnel_leave(v->tunnel, fd, who, extra);
+		return;
+	}
+	/* With TLS, the client is gone. */
+	int own_fd = p->tunnels ? -EPIPE : fcntl(fd, F_DUPFD_CLOEXEC, 0);
+	if (own_fd < 0) {
+		if (!p->tunnels)
+			log_error("consumer refused: %s", strerror(errno));
+		consumers_give_back(&p->fanout->consumers, &who->visitor);
+		return;
+	}
+	wire_init(&wire, own_fd);
+	consumers_add(&p->fanout->consumers, &wire, &who->visitor, &who->cursor, extra);
 }
 
 /* Whoever has taken too long finds its connection shut: libmicrohttpd sees its end and cleans up.
@@ -253,7 +344,7 @@ static bool is_in_hand(const struct port *p, const struct visit *v)
 static void on_finish(void *arg)
 {
 	struct port *p = arg;
-	bool in_hand = false;
+	bool in_hand = p->tunnels && tunnels_are_busy(p->tunnels);
 
 	for (const struct visit *v = p->visits; v; v = v->next)
 		in_hand = in_hand || is_in_hand(p, v);
@@ -295,6 +386,8 @@ int port_open(struct fanout *f, struct memory *a, const struct port_settings *se
 {
 	struct port *p = xcalloc(1, sizeof(*p));
 	const struct listener_handler handler = {.accepted = on_accepted, .arg = p};
+	const struct tunnels_handler tunnels_handler = {on_tunnel_opened, on_tunnel_left,
+							on_tunnel_ended, p};
 	int error;
 
 	p->fanout = f;
@@ -317,6 +410,9 @@ int port_open(struct fanout *f, struct memory *a, const struct port_settings *se
 	const union MHD_DaemonInfo *info = MHD_get_daemon_info(p->daemon, MHD_DAEMON_INFO_EPOLL_FD);
 	assert(info);
 	loop_io_add(p->loop, &p->io, info->epoll_fd, EPOLLIN);
+	if (f->tls)
+		p->tunnels = tunnels_new(p->loop, a, f->tls, settings->tls.handshake_usec,
+					 &tunnels_handler);
 	error = listener_open(p->loop, settings->address, settings->number, settings->passed_fd,
 			      &handler, &p->listener);
 	if (error < 0) {
@@ -373,7 +469,6 @@ void port_close(struct port *p)
 	if (!p)
 		return;
 	port_stop(p);
-	networks_free(p->trusted);
 	loop_io_remove(p->loop, &p->io);
 	loop_timer_cancel(p->loop, &p->timer);
 	loop_timer_cancel(p->loop, &p->check);
@@ -381,6 +476,8 @@ void port_close(struct port *p)
 	loop_task_cancel(p->loop, &p->wake);
 	if (p->daemon)
 		MHD_stop_daemon(p->daemon);
+	tunnels_free(p->tunnels);
+	networks_free(p->trusted);
 	quota_release(&p->quota);
 	free(p);
 }

@@ -1,7 +1,7 @@
 /*
  * The public port: HTTP by libmicrohttpd, driven by our loop through its epoll descriptor, on
- * connections that a listener takes. A connection that becomes a consumer leaves libmicrohttpd
- * altogether.
+ * connections that a listener takes, or that tunnels bring out of TLS. A connection that becomes a
+ * consumer leaves libmicrohttpd altogether.
  *
  * Limits: PORT_CONNECTIONS_MAX at a time, PORT_CONNECTION_BYTES each, and so many of one client,
  * unless it is a trusted proxy, as the settings say: whoever comes beyond is told and closed; a request, from the first
@@ -13,6 +13,8 @@
 #include "common/loop.h"
 #include "common/memory.h"
 
+#include "fanout/tls_server.h"
+
 #define PORT_CONNECTIONS_MAX  1024    /* HTTP only: consumers do not count */
 #define PORT_CONNECTION_BYTES KIB(16) /* libmicrohttpd's pool: a request's head has to fit in */
 
@@ -20,17 +22,20 @@
 
 struct fanout;
 struct port;
+struct newcomer;
+struct MHD_Connection;
 
 struct port_settings {
-	const char *trusted;   /* proxies: networks_new */
-	size_t max_per_client; /* connections; 0: no limit */
-	const char *address;   /* IPv4, or IPv6 in brackets */
-	uint16_t number;       /* 0: any that is free */
-	int passed_fd;         /* a listening socket to be used instead, or -1; taken */
-	uint64_t request_usec; /* for one HTTP request, its answer included */
+	const char *trusted;            /* proxies: networks_new */
+	size_t max_per_client;          /* connections; 0: no limit */
+	const char *address;            /* IPv4, or IPv6 in brackets */
+	uint16_t number;                /* 0: any that is free */
+	int passed_fd;                  /* a listening socket to be used instead, or -1; taken */
+	uint64_t request_usec;          /* for one HTTP request, its answer included */
+	struct tls_server_settings tls; /* certificate NULL: none */
 };
 
-/* Errors of listener_open. It is held yet. */
+/* Errors of listener_open. With fanout's TLS, if it has one. It is held yet. */
 int port_open(struct fanout *f, struct memory *a, const struct port_settings *settings,
 	      struct port **ret) MUST_CHECK;
 uint16_t port_number(const struct port *p);
@@ -42,6 +47,10 @@ void port_hold(struct port *p, bool hold);
 bool port_is_open(const struct port *p);
 /* A suspended connection was resumed: it goes on before the loop sleeps. */
 void port_wake(struct port *p);
+/* A request was answered with 101: its connection becomes a consumer. fd is libmicrohttpd's, which
+ * ends the connection next; extra: what it has read beyond the request. */
+void port_hand_over(struct port *p, struct MHD_Connection *connection, int fd,
+		    const struct newcomer *who, struct span extra);
 /* Takes no more connections; those there are go on. */
 void port_stop(struct port *p);
 /* finished is called when all that is asked is answered, or after PORT_FINISH_USEC. It may be

@@ -100,21 +100,15 @@ void request_answer_error(struct request *q, unsigned status, const char *name, 
 	request_answer_json(q, status, json_pack("{s:s, s:s}", "error", name, "message", message));
 }
 
-/* The consumer gets a descriptor of its own, so that libmicrohttpd frees all that it holds for the
- * connection. It has taken the socket out of its epoll set before this is called. */
 static void on_upgrade(void *cls, struct MHD_Connection *connection, void *con_cls,
 		       const char *extra, size_t extra_len, MHD_socket fd,
 		       struct MHD_UpgradeResponseHandle *handle)
 {
 	struct request *q = cls;
-	int own_fd = fcntl(fd, F_DUPFD_CLOEXEC, 0);
 
 	(void)connection;
 	(void)con_cls;
-	if (own_fd >= 0)
-		q->taken(q, own_fd, span_of(extra, extra_len));
-	else
-		log_error("consumer refused: %s", strerror(errno));
+	q->taken(q, fd, span_of(extra, extra_len));
 	MHD_upgrade_action(handle, MHD_UPGRADE_ACTION_CLOSE);
 	port_wake(q->fanout->port);
 }

@@ -61,8 +61,8 @@ void request_answer_json(struct request *q, unsigned status, json_t *body);
 /* {"error": name, "message": message} */
 void request_answer_error(struct request *q, unsigned status, const char *name,
 			  const char *message);
-/* 101. taken gets a descriptor of its own for the socket, non-blocking, and what the client sent
- * behind the request. */
+/* 101. taken gets libmicrohttpd's descriptor, which is closed when it returns, and what the client
+ * sent behind the request. */
 void request_upgrade(struct request *q, const char *accept,
 		     void (*taken)(struct request *q, int fd, struct span extra));
 

@@ -76,11 +76,10 @@ static bool take_place(struct request *q)
 
 static void on_taken(struct request *q, int fd, struct span extra)
 {
-	struct wire wire;
+	const struct newcomer who = {q->visitor, q->cursor};
 
-	wire_init(&wire, fd);
 	q->has_place = false;
-	consumers_add(&q->fanout->consumers, &wire, &q->visitor, &q->cursor, extra);
+	port_hand_over(q->fanout->port, q->connection, fd, &who, extra);
 }
 
 void subscribe_answer(struct request *q)

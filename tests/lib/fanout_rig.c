@@ -168,6 +168,7 @@ static void child_open_fanout(struct child *c, const char urls[3][CONFIG_URL_SIZ
 			 .trusted = s->trusted ? s->trusted : "127.0.0.0/8 ::1",
 			 .max_per_client = s->max_connections_per_client,
 			 .passed_fd = s->passed_fd > 0 ? s->passed_fd : -1,
+			 .tls = s->tls,
 			 .request_usec = s->request_usec},
 		.name = "relay.test",
 		.log_folder = log_folder,

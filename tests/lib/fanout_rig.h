@@ -9,6 +9,8 @@
 
 #include <sys/types.h>
 
+#include "fanout/tls_server.h"
+
 #include "tests/lib/log_maker.h"
 
 struct server_settings {
@@ -19,9 +21,10 @@ struct server_settings {
 	uint64_t first_seq;
 	size_t file_events;
 	bool eager;
-	bool alone;    /* nobody answers calls */
-	uint16_t port; /* 0: one that is free */
-	int passed_fd; /* a socket that listens, to be used instead; 0: none */
+	bool alone;                     /* nobody answers calls */
+	uint16_t port;                  /* 0: one that is free */
+	int passed_fd;                  /* a socket that listens, to be used instead; 0: none */
+	struct tls_server_settings tls; /* certificate NULL: none */
 };
 
 /* Long times, much room, ten events a file from number 1 on. */

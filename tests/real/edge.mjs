@@ -4,7 +4,8 @@ import fs from 'node:fs'
 import http from 'node:http'
 import net from 'node:net'
 import path from 'node:path'
-import { Skip, demand, equal, finish, folder, freePort, here, start, stop, test, waitFor } from './harness.mjs'
+import tls from 'node:tls'
+import { Skip, build, demand, equal, finish, folder, freePort, here, makeCertificates, start, stop, test, waitFor } from './harness.mjs'
 import { SmallNetwork } from './small.mjs'
 
 const SUBSCRIBE = '/xrpc/com.atproto.sync.subscribeRepos'
@@ -51,8 +52,9 @@ function checkMessages(bytes, want) {
 }
 
 // A consumer that reads all and says nothing, not even pong. Its end: when it was cut off.
-function openMute(port, cursor) {
-  const socket = net.connect(port, '127.0.0.1')
+function openMute(relay, cursor) {
+  const to = { port: relay.port, host: '127.0.0.1', servername: 'localhost', ca: relay.ca }
+  const socket = relay.ca ? tls.connect(to) : net.connect(to)
   socket.write(`GET ${SUBSCRIBE}?cursor=${cursor} HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n` +
     'Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n')
   socket.resume()
@@ -63,17 +65,18 @@ function openMute(port, cursor) {
 /* ---- the readers: each gives a promise of { bytes, end } ---- */
 
 function readByChild(command, args, missing) {
-  return async (name, url, count) => {
+  return async (name, url, count, caFile) => {
     if (!isInstalled(command)) return { skip: `${command} is not installed` }
     const file = path.join(folder, `${name}.messages`)
-    const child = await start(name, command, [...args, url, String(count), file])
+    const env = caFile ? { NODE_EXTRA_CA_CERTS: caFile, SSL_CERT_FILE: caFile } : {}
+    const child = await start(name, command, [...args, url, String(count), file], { env })
     const { code } = await child.exited
     if (code === missing) return { skip: 'not installed' }
     return { end: code === 0 ? 'clean' : fs.readFileSync(child.log, 'utf8'), bytes: fs.readFileSync(file) }
   }
 }
 
-async function readByBrowser(name, url, count) {
+async function readByBrowser(name, url, count, caFile) {
   if (!isInstalled('chromium')) return { skip: 'not installed' }
   const page = fs.readFileSync(path.join(here, 'reader.html'))
   const port = await freePort()
@@ -88,7 +91,9 @@ async function readByBrowser(name, url, count) {
   await new Promise((resolve) => server.listen(port, '127.0.0.1', resolve))
   // --no-sandbox: the tests may run as root, and the page is ours.
   const child = await start(name, 'chromium', ['--headless', '--no-sandbox', '--disable-gpu', '--disable-dev-shm-usage', '--no-first-run',
-    '--disable-extensions', '--disable-background-networking', '--disable-component-update', `--user-data-dir=${path.join(folder, name)}`,
+    '--disable-extensions', '--disable-background-networking', '--disable-component-update',
+    // Its authorities are in a database of its own.
+    ...(caFile ? ['--ignore-certificate-errors'] : []), `--user-data-dir=${path.join(folder, name)}`,
     `http://127.0.0.1:${port}/reader.html?count=${count}&url=${encodeURIComponent(url)}`])
   const { query, bytes } = await Promise.race([result, child.exited.then(() => ({ query: 'the browser ended', bytes: Buffer.alloc(0) }))])
   await stop(child, 'SIGKILL')
@@ -107,22 +112,22 @@ const READERS = {
 }
 
 // All at once, beside a consumer that answers no ping: when that was cut off, the others have answered theirs. Then comes the last event.
-async function testLibraries(network) {
-  const { relay } = network
+async function testLibraries(network, relay, where = '') {
   const metric = (family, labels) => relay.metric('fanout', family, labels)
   const closes = (reason) => metric('relay_consumer_closes_total', `reason="${reason}"`)
   const count = network.seq + 1 - CURSOR
   const results = {}
   const reading = Object.entries(READERS).map(async ([name, read]) => {
-    const result = await read(name, `${relay.url}${SUBSCRIBE}?cursor=${CURSOR}`, count).catch((error) => ({ end: String(error) }))
+    const url = `${relay.url}${SUBSCRIBE}?cursor=${CURSOR}`
+    const result = await read(name + where.replaceAll(' ', '-'), url, count, relay.caFile).catch((error) => ({ end: String(error) }))
     results[name] = result
   })
   const running = () => reading.length - Object.keys(results).length
   const allWait = async () => (await metric('relay_consumers')) === running() && (await metric('relay_consumer_lag_events')) === 0
-  await test('WebSocket libraries connect, and keep their connections by pongs', async () => {
+  await test(`WebSocket libraries connect${where}, and keep their connections by pongs`, async () => {
     await waitFor(allWait, 'every library has what there is')
     const connected = running()
-    const mute = openMute(relay.port, CURSOR)
+    const mute = openMute(relay, CURSOR)
     await waitFor(async () => (await closes('silent')) === 1, 'a consumer without pongs is cut off')
     mute.destroy()
     equal([await metric('relay_consumers'), running()], [connected, connected], 'the consumers that are left')
@@ -134,7 +139,7 @@ async function testLibraries(network) {
   const want = loggedMessages(relay).slice(CURSOR)
   equal(want.length, count, 'messages after the cursor')
   for (const name of Object.keys(READERS))
-    await test(`${name} reads every message as it is, and closes in order`, async () => {
+    await test(`${name} reads every message as it is${where}, and closes in order`, async () => {
       const { skip, end, bytes } = results[name] ?? { end: 'did not end' }
       if (skip) throw new Skip(skip)
       equal(end, 'clean', 'its end')
@@ -143,7 +148,24 @@ async function testLibraries(network) {
     })
 }
 
+// Another fanout of the relay's, with settings and a port of its own.
+async function startFanout(network, name, settings) {
+  const [port, metricsPort] = [await freePort(), await freePort()]
+  const { relay } = network
+  const all = { port, metrics_port: metricsPort, ...settings }
+  const sets = Object.entries(all).flatMap(([key, value]) => ['--set', `fanout.${key}=${value}`])
+  const child = await start(name, path.join(build, 'standpipe-fanout'), ['--config', relay.config, ...sets, '--set', `pipes.control=ipc://{run}/${name}-{stage}`])
+  const fanout = Object.assign(Object.create(relay), { child, port, url: `ws://localhost:${port}`, metricsPorts: { fanout: metricsPort } })
+  await waitFor(async () => (await fanout.metric('fanout', 'relay_head_seq')) === network.seq, `${name} knows the log`)
+  return fanout
+}
+
 const network = await SmallNetwork.start('edge', { fanout: { ping_interval: PING } })
-await testLibraries(network)
+await testLibraries(network, network.relay)
+const { ca, cert, key } = makeCertificates(['localhost'])
+const secure = await startFanout(network, 'secure', { tls_certificate: cert, tls_key: key })
+Object.assign(secure, { ca: fs.readFileSync(ca), caFile: ca, url: secure.url.replace('ws:', 'wss:') })
+await testLibraries(network, secure, ' by TLS')
+await stop(secure.child)
 await network.stop()
 await finish()
