@@ -135,7 +135,7 @@ DEPS_BUILD := gcc libc6-dev pkg-config ca-certificates libnng-dev libssl-dev lib
 	libcurl4-openssl-dev libsystemd-dev libwslay-dev libc-ares-dev libjansson-dev libjemalloc-dev libmicrohttpd-dev libinih-dev \
 	$(if $(filter mimalloc,$(ALLOCATOR)),libmimalloc-dev)
 DEPS_TEST := $(DEPS_BUILD) git clang clang-format libclang-rt-14-dev llvm shellcheck mandoc prometheus nginx-light systemd openssl \
-	chromium python3-websocket python3-websockets
+	caddy chromium haproxy python3-websocket python3-websockets
 missing = $(shell for p in $(1); do dpkg-query -W -f '$${Status}' $$p 2>/dev/null | grep -q 'ok installed' || echo $$p; done)
 # npm in whatever form the machine has it.
 npm = $(if $(shell command -v npm),,npm)
@@ -239,7 +239,8 @@ install: all ## install below $(DESTDIR)$(PREFIX): programs, man pages, units, e
 		$$u >$(DESTDIR)$(UNITDIR)/$${u##*/}; done
 	$(Q)install -m 644 systemd/standpipe.sysusers $(DESTDIR)/usr/lib/sysusers.d/standpipe.conf
 	$(Q)install -m 644 systemd/standpipe.tmpfiles $(DESTDIR)/usr/lib/tmpfiles.d/standpipe.conf
-	$(Q)install -m 644 systemd/standpipe.rules.yml $(DESTDIR)$(PREFIX)/share/standpipe
+	$(Q)install -m 644 systemd/standpipe.rules.yml systemd/standpipe.nginx.conf systemd/standpipe.haproxy.cfg \
+		systemd/standpipe.Caddyfile $(DESTDIR)$(PREFIX)/share/standpipe
 	$(Q)[ -e $(DESTDIR)$(SYSCONFDIR)/standpipe/standpipe.conf ] || \
 		install -m 644 systemd/standpipe.conf $(DESTDIR)$(SYSCONFDIR)/standpipe/standpipe.conf
 
