@@ -48,6 +48,11 @@ uint64_t clock_usec(void)
 	return read_clock(CLOCK_REALTIME);
 }
 
+uint64_t uptime_usec(void)
+{
+	return read_clock(CLOCK_BOOTTIME);
+}
+
 uint64_t loop_now_usec(const struct loop *l)
 {
 	return l->in_turn ? l->now_usec : read_clock(CLOCK_MONOTONIC);

@@ -73,5 +73,8 @@ void loop_quit(struct loop *l, int status);
 
 /* CLOCK_MONOTONIC as of this turn of the loop; outside of loop_run, asked anew. */
 uint64_t loop_now_usec(const struct loop *l);
-/* CLOCK_REALTIME, asked anew: microseconds since 1970. */
+/* CLOCK_REALTIME, asked anew: microseconds since 1970. It is set, forward and back. */
 uint64_t clock_usec(void);
+/* CLOCK_BOOTTIME, asked anew: microseconds since the machine was started. All its processes have the
+ * same, and nobody sets it: it says what came first. */
+uint64_t uptime_usec(void);

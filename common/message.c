@@ -138,6 +138,7 @@ void event_encode(struct buf *b, const struct event *e)
 	buf_put_u32(b, e->host_epoch);
 	buf_put_u64(b, e->host_seq);
 	buf_put_u64(b, e->received_usec);
+	buf_put_u64(b, e->received_uptime_usec);
 	message_put_text(b, e->host);
 	put_bytes(b, e->frame);
 }
@@ -150,6 +151,7 @@ int event_decode(struct reader *r, struct event *ret)
 	if (reader_get_u64(&in, &e.ticket) < 0 || reader_get_u64(&in, &e.host_id) < 0 ||
 	    reader_get_u32(&in, &e.host_epoch) < 0 || reader_get_u64(&in, &e.host_seq) < 0 ||
 	    reader_get_u64(&in, &e.received_usec) < 0 ||
+	    reader_get_u64(&in, &e.received_uptime_usec) < 0 ||
 	    message_get_text(&in, LIMIT_HOST, &e.host) < 0 ||
 	    get_bytes(&in, LIMIT_FRAME, &e.frame) < 0)
 		return -EBADMSG;
@@ -379,6 +381,7 @@ void identity_encode(struct buf *b, const struct identity *i)
 
 	buf_put_u8(b, (uint8_t)i->status);
 	buf_put_u64(b, i->fetched_usec);
+	buf_put_u64(b, i->age_usec);
 	message_put_text(b, i->did);
 	buf_put_u8(b, found ? (uint8_t)i->key.curve : 0);
 	put_optional(b, found, i->key.point, PUBLIC_KEY_SIZE);
@@ -404,8 +407,8 @@ int identity_decode(struct reader *r, struct identity *ret)
 	uint8_t status, curve;
 
 	if (reader_get_u8(&in, &status) < 0 || reader_get_u64(&in, &i.fetched_usec) < 0 ||
-	    message_get_text(&in, LIMIT_DID, &i.did) < 0 || reader_get_u8(&in, &curve) < 0 ||
-	    get_array(&in, i.key.point, PUBLIC_KEY_SIZE) < 0 ||
+	    reader_get_u64(&in, &i.age_usec) < 0 || message_get_text(&in, LIMIT_DID, &i.did) < 0 ||
+	    reader_get_u8(&in, &curve) < 0 || get_array(&in, i.key.point, PUBLIC_KEY_SIZE) < 0 ||
 	    message_get_text(&in, LIMIT_HOST, &i.pds) < 0 ||
 	    message_get_text(&in, LIMIT_HANDLE, &i.handle) < 0)
 		return -EBADMSG;

@@ -76,11 +76,13 @@ struct event {
 	uint64_t host_id;
 	uint32_t host_epoch;
 	uint64_t host_seq;
-	uint64_t received_usec; /* since 1970 */
-	struct span host;       /* formatted, host.h */
+	uint64_t received_usec;        /* since 1970 */
+	uint64_t received_uptime_usec; /* the same moment, as uptime_usec has it */
+	struct span host;              /* formatted, host.h */
 	struct span frame;
 };
-/* u64 ticket, u64 host_id, u32 host_epoch, u64 host_seq, u64 received, u16 + host, u32 + frame */
+/* u64 ticket, u64 host_id, u32 host_epoch, u64 host_seq, u64 received, u64 received uptime, u16 +
+ * host, u32 + frame */
 void event_encode(struct buf *b, const struct event *e);
 int event_decode(struct reader *r, struct event *ret) MUST_CHECK;
 
@@ -146,8 +148,8 @@ struct ack {
 void ack_encode(struct buf *b, const struct ack *a);
 int ack_decode(struct reader *r, struct ack *ret) MUST_CHECK;
 
-/* Asks for an identity fetched at newer_than_usec or later; 0: whatever the cache has within its
- * time to live. host_id: of the host whose event needs it; hosts have equal shares of what resolve
+/* Asks for an identity fetched at newer_than_usec (of uptime_usec) or later; 0: whatever the cache
+ * has within its time to live. host_id: of the host whose event needs it; hosts have equal shares of what resolve
  * can do. */
 struct lookup {
 	uint64_t newer_than_usec;
@@ -168,13 +170,14 @@ enum identity_status {
 
 struct identity {
 	enum identity_status status;
-	uint64_t fetched_usec; /* since 1970 */
+	uint64_t fetched_usec; /* of uptime_usec; 0: before the machine was started */
+	uint64_t age_usec;     /* since then; UINT64_MAX: not known, as a clock was set */
 	struct span did;
 	struct public_key key; /* found only */
 	struct span pds;       /* found only: formatted host, host.h */
 	struct span handle;    /* may be empty */
 };
-/* u8 status, u64 fetched, u16 + did, u8 curve, 33 key, u16 + pds, u16 + handle */
+/* u8 status, u64 fetched, u64 age, u16 + did, u8 curve, 33 key, u16 + pds, u16 + handle */
 void identity_encode(struct buf *b, const struct identity *i);
 int identity_decode(struct reader *r, struct identity *ret) MUST_CHECK;
 

@@ -161,6 +161,7 @@ static int take_event(struct subscription *s, const struct frame *f, struct span
 		.host_epoch = s->record.epoch,
 		.host_seq = f->seq,
 		.received_usec = clock_usec(),
+		.received_uptime_usec = uptime_usec(),
 		.host = span_str(s->record.host),
 		.frame = bytes,
 	};

@@ -1,14 +1,17 @@
 #include "resolve/cache.h"
 
 #include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
 #include <stdlib.h>
 
 #include "common/log.h"
 #include "common/loop.h"
 #include "common/syntax.h"
 
-#define ENTRY_VERSION 1
-#define ENTRY_MAX     1024 /* bytes: 49 and the longest host and handle */
+#define ENTRY_VERSION 2
+#define ENTRY_MAX     1024 /* bytes: 65 and the longest host and handle */
+#define BOOT_FILE     "/proc/sys/kernel/random/boot_id" /* random(4) */
 #define KEY_PREFIX    "i"
 #define COUNT_KEY     "n"
 #define LOOKED_AT     8      /* entries, for each that is new when there is no room; */
@@ -24,7 +27,22 @@ struct cache {
 	uint64_t block_bytes; /* of LevelDB's cache of blocks */
 	uint64_t ttl_found_usec;
 	uint64_t ttl_missing_usec;
+	uint64_t boot; /* of the machine's last start; 0: not known, and nothing is of it */
 };
+
+/* The first half of a random UUID. */
+static uint64_t read_boot(void)
+{
+	FILE *f = fopen(BOOT_FILE, "re");
+	uint64_t high = 0, middle = 0, low = 0;
+
+	if (!f)
+		return 0;
+	if (fscanf(f, "%8" SCNx64 "-%4" SCNx64 "-%4" SCNx64, &high, &middle, &low) != 3)
+		high = middle = low = 0;
+	fclose(f);
+	return high << 32 | middle << 16 | low;
+}
 
 /* It is only a cache: a part that is damaged is not worth more than what is asked for again. */
 static int begin_anew(struct cache *c)
@@ -94,6 +112,7 @@ int cache_open(const char *path, const struct config *config, struct cache **ret
 	buf_init(&c->value, KIB(64)); /* whatever stands in the file: ours are under ENTRY_MAX */
 	buf_init(&c->hand, sizeof(KEY_PREFIX) + LIMIT_DID);
 	c->block_bytes = config_size(config, "resolve.cache");
+	c->boot = read_boot();
 	r = read_count(c);
 	if (r == -EUCLEAN)
 		r = begin_anew(c);
@@ -153,6 +172,8 @@ void cache_entry_encode(struct buf *b, const struct cache_entry *e)
 	buf_put_u8(b, ENTRY_VERSION);
 	buf_put_u8(b, (uint8_t)e->status);
 	buf_put_u64(b, e->fetched_usec);
+	buf_put_u64(b, e->fetched_uptime_usec);
+	buf_put_u64(b, e->boot);
 	buf_put_u8(b, (uint8_t)key.curve);
 	buf_append(b, span_of(key.point, sizeof(key.point)));
 	message_put_text(b, found ? span_str(e->pds) : SPAN_EMPTY);
@@ -194,6 +215,7 @@ int cache_entry_decode(struct span value, struct cache_entry *ret)
 
 	if (reader_get_u8(&r, &version) < 0 || version != ENTRY_VERSION ||
 	    reader_get_u8(&r, &status) < 0 || reader_get_u64(&r, &e.fetched_usec) < 0 ||
+	    reader_get_u64(&r, &e.fetched_uptime_usec) < 0 || reader_get_u64(&r, &e.boot) < 0 ||
 	    reader_get_u8(&r, &curve) < 0 || reader_get_span(&r, PUBLIC_KEY_SIZE, &point) < 0 ||
 	    message_get_text(&r, LIMIT_HOST, &pds) < 0 ||
 	    message_get_text(&r, LIMIT_HANDLE, &handle) < 0 || r.left > 0)
@@ -219,6 +241,15 @@ static struct span make_key(struct cache *c, struct span did)
 	return buf_span(&c->key);
 }
 
+static int take_value(const struct cache *c, struct span value, struct cache_entry *ret)
+{
+	int r = cache_entry_decode(value, ret);
+
+	if (r == 0 && (ret->boot != c->boot || c->boot == 0))
+		ret->fetched_uptime_usec = 0;
+	return r;
+}
+
 /* The value is in c->value. */
 static int read_value(struct cache *c, struct span key)
 {
@@ -236,14 +267,12 @@ int cache_get(struct cache *c, struct span did, struct cache_entry *ret)
 
 	if (r < 0)
 		return r;
-	return cache_entry_decode(buf_span(&c->value), ret) < 0 ? -ENOENT : 0;
+	return take_value(c, buf_span(&c->value), ret) < 0 ? -ENOENT : 0;
 }
 
 static bool is_of_use(const struct cache *c, const struct cache_entry *e)
 {
-	uint64_t now = clock_usec();
-
-	return cache_is_fresh(c, e, now) || cache_is_stale_but_usable(c, e, now);
+	return cache_is_fresh(c, e) || cache_is_stale_but_usable(c, e);
 }
 
 static void drop(struct cache *c, struct span key)
@@ -265,8 +294,7 @@ static void look_at_some(struct cache *c, struct database_cursor *cursor, struct
 
 		if (span_equal(key, written))
 			continue;
-		if (cache_entry_decode(database_cursor_value(cursor), &e) < 0 ||
-		    !is_of_use(c, &e)) {
+		if (take_value(c, database_cursor_value(cursor), &e) < 0 || !is_of_use(c, &e)) {
 			drop(c, key);
 		} else if (e.fetched_usec < oldest_usec) {
 			oldest_usec = e.fetched_usec;
@@ -309,6 +337,7 @@ static void put_count(struct cache *c)
 int cache_put(struct cache *c, struct span did, const struct cache_entry *e)
 {
 	struct span key = make_key(c, did);
+	struct cache_entry own = *e;
 	int error = read_value(c, key);
 	uint64_t before = c->count;
 
@@ -323,7 +352,8 @@ int cache_put(struct cache *c, struct span did, const struct cache_entry *e)
 	if (c->count != before)
 		put_count(c);
 	buf_clear(&c->value);
-	cache_entry_encode(&c->value, e);
+	own.boot = c->boot;
+	cache_entry_encode(&c->value, &own);
 	database_batch_put(c->batch, key, buf_span(&c->value));
 	error = database_write(c->database, c->batch, false);
 	if (error) {
@@ -342,22 +372,24 @@ int64_t cache_count(void *c)
 	return (int64_t)((struct cache *)c)->count;
 }
 
-/* UINT64_MAX if the entry is from the future. */
-static uint64_t age_usec(const struct cache_entry *e, uint64_t now_usec)
+uint64_t cache_age_usec(const struct cache_entry *e)
 {
-	return e->fetched_usec <= now_usec ? now_usec - e->fetched_usec : UINT64_MAX;
+	uint64_t now = clock_usec();
+
+	if (e->fetched_uptime_usec > 0)
+		return uptime_usec() - e->fetched_uptime_usec;
+	return e->fetched_usec <= now ? now - e->fetched_usec : UINT64_MAX;
 }
 
-bool cache_is_fresh(const struct cache *c, const struct cache_entry *e, uint64_t now_usec)
+bool cache_is_fresh(const struct cache *c, const struct cache_entry *e)
 {
 	uint64_t ttl = e->status == IDENTITY_FOUND ? c->ttl_found_usec : c->ttl_missing_usec;
 
-	return age_usec(e, now_usec) < ttl;
+	return cache_age_usec(e) < ttl;
 }
 
-bool cache_is_stale_but_usable(const struct cache *c, const struct cache_entry *e,
-			       uint64_t now_usec)
+bool cache_is_stale_but_usable(const struct cache *c, const struct cache_entry *e)
 {
 	/* Halved rather than doubled: a time to live may be as long as it likes. */
-	return e->status == IDENTITY_FOUND && age_usec(e, now_usec) / 2 < c->ttl_found_usec;
+	return e->status == IDENTITY_FOUND && cache_age_usec(e) / 2 < c->ttl_found_usec;
 }

@@ -4,9 +4,9 @@
  *
  * Keys and values (little-endian):
  *
- *	"i" DID	u8 version (1), u8 status (enum identity_status),
- *		u64 fetched (usec since 1970), u8 curve, 33 key, u16 + PDS host, u16 + handle;
- *		zeros and empty unless found
+ *	"i" DID	u8 version (2), u8 status (enum identity_status),
+ *		u64 fetched (usec since 1970), u64 fetched (uptime_usec), u64 boot,
+ *		u8 curve, 33 key, u16 + PDS host, u16 + handle; zeros and empty unless found
  *
  *	"n"	u64: how many of these there are
  *
@@ -15,8 +15,10 @@
  * any more go, or else the one that was fetched longest ago; the next new one looks at those that
  * follow.
  *
- * `fetched` is when the request for it began: what the document said at any time before is older. A
- * value that does not decode is taken for absent. Writes are not synced: what a power cut takes is
+ * `fetched` is when the request for it began: what the document said at any time before is older.
+ * What is older than what is asked of the time since the machine was started, which no clock that is
+ * set disturbs; `boot` is that start's number. Of an entry from before it only the clock tells the
+ * age. A value that does not decode is taken for absent. Writes are not synced: what a power cut takes is
  * fetched again.
  *
  * An entry is fresh for the time to live of its kind (found, or missing: not found, tombstoned,
@@ -34,8 +36,10 @@ struct cache;
 
 struct cache_entry {
 	enum identity_status status;
-	uint64_t fetched_usec;
-	struct public_key key; /* found only, as are the following */
+	uint64_t fetched_usec;        /* since 1970 */
+	uint64_t fetched_uptime_usec; /* 0: before the machine was started */
+	uint64_t boot;                /* of cache.c: the start that this uptime is of */
+	struct public_key key;        /* found only, as are the following */
 	char pds[LIMIT_HOST + 1];
 	char handle[LIMIT_HANDLE + 1]; /* may be "" */
 };
@@ -57,10 +61,12 @@ int cache_get(struct cache *c, struct span did, struct cache_entry *ret) MUST_CH
 int cache_put(struct cache *c, struct span did, const struct cache_entry *e) MUST_CHECK;
 /* How many are kept. */
 int64_t cache_count(void *c);
-/* An entry from the future (the clock was set back) is neither. */
-bool cache_is_fresh(const struct cache *c, const struct cache_entry *e, uint64_t now_usec);
-bool cache_is_stale_but_usable(const struct cache *c, const struct cache_entry *e,
-			       uint64_t now_usec);
+/* UINT64_MAX: it is from before the machine was started, and from the future: the clock was set
+ * back. */
+uint64_t cache_age_usec(const struct cache_entry *e);
+/* One of unknown age is neither. */
+bool cache_is_fresh(const struct cache *c, const struct cache_entry *e);
+bool cache_is_stale_but_usable(const struct cache *c, const struct cache_entry *e);
 
 /* The value alone, for tests and fuzzing. -EBADMSG. */
 void cache_entry_encode(struct buf *b, const struct cache_entry *e);

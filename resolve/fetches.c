@@ -21,12 +21,10 @@ struct span fetch_did(const struct fetch *f)
 
 /* Waiters. */
 
-/* Whether news of that time cannot be had from the fetch that is under way. A clock that was set
- * back since it began says nothing about what came first; then it is taken for older. */
+/* Whether news of that time cannot be had from the fetch that is under way. */
 static bool began_too_early(const struct fetch *f, uint64_t newer_than_usec)
 {
-	return f->under_way && newer_than_usec > 0 &&
-	       (newer_than_usec > f->started_usec || clock_usec() < f->started_usec);
+	return f->under_way && newer_than_usec > f->started_usec;
 }
 
 /* The waiter of this asker for the same fetch, if it waits already. */

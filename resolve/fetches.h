@@ -44,7 +44,7 @@ struct fetch {
 	TAILQ_ENTRY(fetch) next_in_line;
 	uint64_t place;
 	bool under_way;
-	uint64_t started_usec;       /* clock_usec, once under way */
+	uint64_t started_usec;       /* uptime_usec, once under way */
 	struct directory *directory; /* did:plc: that it is asked of, or was asked of last */
 	bool at_directory;           /* whose answer is awaited */
 	bool is_cached;              /* something is known of the DID, which may be stale */

@@ -50,9 +50,9 @@ static struct resolver *resolver_of(const struct fetch *f)
 /* Answers. */
 
 static void answer_status(struct resolver *r, struct span did, enum identity_status status,
-			  uint64_t fetched_usec, void *asker)
+			  void *asker)
 {
-	struct identity identity = {.status = status, .fetched_usec = fetched_usec, .did = did};
+	struct identity identity = {.status = status, .fetched_usec = uptime_usec(), .did = did};
 
 	r->options.answer(asker, &identity);
 }
@@ -60,8 +60,10 @@ static void answer_status(struct resolver *r, struct span did, enum identity_sta
 static void answer_entry(struct resolver *r, struct span did, const struct cache_entry *e,
 			 void *asker)
 {
-	struct identity identity = {
-		.status = e->status, .fetched_usec = e->fetched_usec, .did = did};
+	struct identity identity = {.status = e->status,
+				    .fetched_usec = e->fetched_uptime_usec,
+				    .age_usec = cache_age_usec(e),
+				    .did = did};
 
 	if (e->status == IDENTITY_FOUND) {
 		identity.key = e->key;
@@ -76,18 +78,17 @@ static void answer_entry(struct resolver *r, struct span did, const struct cache
 static void answer_without_fetch(struct resolver *r, struct span did, uint64_t newer_than_usec,
 				 void *asker, enum lookup_result result)
 {
-	uint64_t now = clock_usec();
 	struct cache_entry e;
 
 	if (newer_than_usec == 0 && cache_get(r->options.cache, did, &e) == 0 &&
-	    cache_is_stale_but_usable(r->options.cache, &e, now)) {
+	    cache_is_stale_but_usable(r->options.cache, &e)) {
 		*r->lookups[LOOKUP_STALE] += 1;
 		answer_entry(r, did, &e, asker);
 		return;
 	}
 	if (result != LOOKUP_RESULTS)
 		*r->lookups[result] += 1;
-	answer_status(r, did, IDENTITY_UNAVAILABLE, now, asker);
+	answer_status(r, did, IDENTITY_UNAVAILABLE, asker);
 }
 
 /* Where a fetch stands. */
@@ -112,15 +113,14 @@ static void on_due(void *arg)
 	pump(r);
 }
 
-/* The fetch before this one began at started_usec, 0 if there was none. One from the future (the
- * clock was set back) has no say. */
+/* The fetch before this one began at started_usec, 0 if there was none that matters. */
 static void enqueue_when_due(struct fetch *f, uint64_t started_usec)
 {
 	struct resolver *r = f->owner;
-	uint64_t now = clock_usec(), age = now - started_usec;
+	uint64_t age = uptime_usec() - started_usec;
 
 	f->tried = 0;
-	if (started_usec > now || age >= r->refresh_usec) {
+	if (started_usec == 0 || age >= r->refresh_usec) {
 		enqueue(f);
 		return;
 	}
@@ -180,7 +180,7 @@ static void answer_stale_waiters(struct fetch *f)
 	struct cache_entry e;
 
 	if (cache_get(r->options.cache, fetch_did(f), &e) < 0 ||
-	    !cache_is_stale_but_usable(r->options.cache, &e, clock_usec()))
+	    !cache_is_stale_but_usable(r->options.cache, &e))
 		return;
 	while (*at) {
 		struct waiter *w;
@@ -318,14 +318,15 @@ static void fail_here(struct fetch *f, const char *reason, enum directory_outcom
 }
 
 /* Something is known now. Who asked for news from after the beginning of this fetch waits for
- * another: one more, whatever clocks say. */
+ * another. */
 static void succeed(struct fetch *f, const struct cache_entry *known)
 {
 	struct resolver *r = f->owner;
 	struct waiter **at = &f->waiters;
 	struct cache_entry e = *known;
 
-	e.fetched_usec = f->started_usec;
+	e.fetched_uptime_usec = f->started_usec;
+	e.fetched_usec = clock_usec() - (uptime_usec() - f->started_usec);
 	if (cache_put(r->options.cache, fetch_did(f), &e) < 0)
 		log_cache_failure(r);
 	*r->resolved[f->method][e.status] += 1;
@@ -411,7 +412,7 @@ static void request_document(struct fetch *f)
 	request.host = place.host;
 	request.plain = place.plain;
 	request.path = place.path;
-	f->started_usec = clock_usec();
+	f->started_usec = uptime_usec();
 	http_get(r->options.http, &request);
 }
 
@@ -499,12 +500,12 @@ static void on_rested(void *arg)
 /* Lookups. */
 
 static bool answer_from_cache(struct resolver *r, struct span did, uint64_t newer_than_usec,
-			      uint64_t now_usec, void *asker)
+			      void *asker)
 {
 	struct cache_entry e;
 
-	if (cache_get(r->options.cache, did, &e) < 0 || e.fetched_usec < newer_than_usec ||
-	    !cache_is_fresh(r->options.cache, &e, now_usec))
+	if (cache_get(r->options.cache, did, &e) < 0 || e.fetched_uptime_usec < newer_than_usec ||
+	    !cache_is_fresh(r->options.cache, &e))
 		return false;
 	*r->lookups[LOOKUP_CACHE] += 1;
 	answer_entry(r, did, &e, asker);
@@ -585,7 +586,7 @@ static void enqueue_after_last(struct fetch *f)
 		return;
 	}
 	f->is_cached = r->may_be_stale = true;
-	enqueue_when_due(f, e.fetched_usec);
+	enqueue_when_due(f, e.fetched_uptime_usec);
 }
 
 /* Rather than wait for a directory that rests. */
@@ -597,7 +598,7 @@ static bool answer_stale_while_resting(struct resolver *r, const struct lookup *
 	if (lookup->newer_than_usec > 0 || method != DID_METHOD_PLC ||
 	    !directories_rest(r->options.directories, loop_now_usec(r->options.loop)) ||
 	    cache_get(r->options.cache, lookup->did, &e) < 0 ||
-	    !cache_is_stale_but_usable(r->options.cache, &e, clock_usec()))
+	    !cache_is_stale_but_usable(r->options.cache, &e))
 		return false;
 	*r->lookups[LOOKUP_STALE] += 1;
 	answer_entry(r, lookup->did, &e, asker);
@@ -606,17 +607,16 @@ static bool answer_stale_while_resting(struct resolver *r, const struct lookup *
 
 void resolver_lookup(struct resolver *r, const struct lookup *lookup, void *asker)
 {
-	uint64_t now = clock_usec();
 	struct document_place place;
 	struct fetch *f;
 
 	if (document_place_find(lookup->did, directories_first(r->options.directories),
 				r->options.policy, &place) < 0) {
 		*r->lookups[LOOKUP_UNSUPPORTED] += 1;
-		answer_status(r, lookup->did, IDENTITY_NOT_FOUND, now, asker);
+		answer_status(r, lookup->did, IDENTITY_NOT_FOUND, asker);
 		return;
 	}
-	if (answer_from_cache(r, lookup->did, lookup->newer_than_usec, now, asker))
+	if (answer_from_cache(r, lookup->did, lookup->newer_than_usec, asker))
 		return;
 	if (answer_stale_while_resting(r, lookup, place.method, asker))
 		return;

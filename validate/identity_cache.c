@@ -11,8 +11,7 @@
 #define LONGEST_NAME LIMIT_DID /* the longest of DID, host and handle */
 #define ENTRIES_MIN  64
 
-/* An answer is good for this long at least, whatever its age: resolve's clock or settings may
- * differ, and an account must not go from answer to question for ever. */
+/* An answer is good for this long at least, whatever its age: resolve's settings may differ, and an account must not go from answer to question for ever. */
 #define USE_MIN_USEC USEC_PER_SEC
 
 struct identity_cache {
@@ -208,8 +207,7 @@ void identity_cache_put(struct identity_cache *c, const struct identity *i, uint
 	uint8_t name[IDENTITY_NAME_SIZE];
 
 	assert(i->status != IDENTITY_UNAVAILABLE);
-	/* One of the future was learnt before the clock was set back. */
-	if (k && k->fetched_usec > i->fetched_usec && k->fetched_usec <= now_usec) {
+	if (k && k->fetched_usec > i->fetched_usec) {
 		use_for_a_moment(k, now_usec);
 		return;
 	}
@@ -223,7 +221,7 @@ void identity_cache_put(struct identity_cache *c, const struct identity *i, uint
 		k = add(c, name);
 		take(c, k, i);
 	}
-	k->expires_usec = i->fetched_usec + ttl;
+	k->expires_usec = now_usec + (i->age_usec < ttl ? ttl - i->age_usec : 0);
 	use_for_a_moment(k, now_usec);
 }
 

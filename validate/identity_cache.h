@@ -20,7 +20,7 @@ struct known_identity {
 	bool was_used;                      /* since the hand of the clock was here */
 	uint8_t status;                     /* enum identity_status */
 	struct signature_key key;           /* found only */
-	uint64_t fetched_usec;              /* since 1970, as all times here */
+	uint64_t fetched_usec;              /* of uptime_usec, as all times here */
 	uint64_t changed_usec; /* fetched_usec of the answer that differed from the one before; 0:
 				    none */
 	uint64_t expires_usec; /* not to be used from then on without asking again */
@@ -39,8 +39,7 @@ void identity_cache_free(struct identity_cache *c);
 /* NULL if it is not known. Valid until the next put. */
 struct known_identity *identity_cache_find(struct identity_cache *c, struct span did);
 /* Any answer but IDENTITY_UNAVAILABLE; one older than what is known changes nothing,
- * but that what is known may be used for a moment more. What is known of the future is of an
- * unknown age, and gives way. */
+ * but that what is known may be used for a moment more. */
 void identity_cache_put(struct identity_cache *c, const struct identity *i, uint64_t now_usec);
 /* Host names as host.h formats them; empty: false. */
 bool identity_cache_is_pds(const struct identity_cache *c, const struct known_identity *k,

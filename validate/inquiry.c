@@ -13,17 +13,17 @@
 #define BACKOFF_MIN_USEC (1 * USEC_PER_SEC)
 #define BACKOFF_MAX_USEC (30 * USEC_PER_SEC)
 /* Of one event: because nothing is known, or it is too old; its host; its signature. What is asked
- * more often is not answered as it was asked: the clocks differ. */
+ * more often is not answered as it was asked. */
 #define ASKED_AT_ONCE    3
 /* Of its time, however old it is when it comes: what waited elsewhere (a stage was away, the disk
- * was full), or seems to have because the clock was set, must have a chance to be answered. */
+ * was full) must have a chance to be answered. */
 #define WAIT_PART        10
 
 /* One allocation: this, the host's name, the frame. */
 struct waiting {
 	STAILQ_ENTRY(waiting) next;
 	struct event event;
-	uint64_t until_usec; /* loop_now_usec: the end of its time, whatever the clock does */
+	uint64_t until_usec; /* loop_now_usec: the end of its time */
 	uint8_t bytes[];
 };
 
@@ -127,9 +127,9 @@ struct inquiry *inquiries_find(struct inquiries *s, struct span did, uint64_t ho
 /* Events */
 
 /* What is left of the time of an event that was received then. */
-static uint64_t time_left(const struct inquiries *s, uint64_t received_usec)
+static uint64_t time_left(const struct inquiries *s, uint64_t received_uptime_usec)
 {
-	const uint64_t now = clock_usec(), age = now > received_usec ? now - received_usec : 0;
+	const uint64_t age = uptime_usec() - received_uptime_usec;
 	const uint64_t left = age < s->wait_usec ? s->wait_usec - age : 0;
 	const uint64_t least = s->wait_usec / WAIT_PART;
 
@@ -142,7 +142,7 @@ void inquiry_append(struct inquiry *q, const struct event *e)
 	struct waiting *w = xmalloc(sizeof(*w) + e->host.len + e->frame.len);
 
 	w->event = *e;
-	w->until_usec = loop_now_usec(s->loop) + time_left(s, e->received_usec);
+	w->until_usec = loop_now_usec(s->loop) + time_left(s, e->received_uptime_usec);
 	w->event.host = span_of(w->bytes, e->host.len);
 	w->event.frame = span_of(w->bytes + e->host.len, e->frame.len);
 	memcpy(w->bytes, e->host.ptr, e->host.len);
@@ -357,13 +357,9 @@ static void pipe_writable(void *arg)
 	ask_all_in_line(arg);
 }
 
-/* What has to be newer than a time of the future was asked for before the clock was set back, and
- * no answer will be that for as long: the event is judged again, with what is known now. */
 static bool is_answered(const struct inquiry *q, const struct identity *i)
 {
-	if (q->state == STATE_READY)
-		return false;
-	return i->fetched_usec >= q->newer_than_usec || q->newer_than_usec > clock_usec();
+	return q->state != STATE_READY && i->fetched_usec >= q->newer_than_usec;
 }
 
 /* Tells all inquiries about this DID. Those that want a newer answer go on waiting for it. */

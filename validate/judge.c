@@ -3,8 +3,6 @@
 #include "common/host.h"
 #include "common/loop.h"
 
-#define MOMENT_USEC (10 * USEC_PER_SEC) /* for an answer to come; resolve.timeout is as long */
-
 struct judge {
 	struct checker *checker;
 	struct identity_cache *cache;
@@ -137,16 +135,10 @@ static enum verdict verdict_of(const struct known_identity *k)
 	}
 }
 
-/* Whether what we learnt at that time we learnt after the event was sent. Clocks are set back: of a
- * time in the future nothing is known, and an event that seems to be of the future was received
- * some moments ago at most. */
-static bool is_since(uint64_t usec, const struct event *e, uint64_t now_usec)
+/* Whether what we learnt at that time we learnt after the event was sent. */
+static bool is_since(uint64_t usec, const struct event *e)
 {
-	if (usec > now_usec)
-		return false;
-	if (e->received_usec <= now_usec)
-		return usec >= e->received_usec;
-	return usec + MOMENT_USEC >= now_usec;
+	return usec >= e->received_uptime_usec;
 }
 
 /*
@@ -161,7 +153,7 @@ static void refresh_or_refuse(struct judge *j, const struct event *e, uint64_t n
 {
 	bool is_due = *last_usec == 0 || now_usec - *last_usec >= j->refresh_usec;
 
-	if (is_since(k->fetched_usec, e, now_usec) || (!is_due && k->fetched_usec >= *last_usec)) {
+	if (is_since(k->fetched_usec, e) || (!is_due && k->fetched_usec >= *last_usec)) {
 		refuse(ret, v);
 		return;
 	}
@@ -243,14 +235,14 @@ static void pass_without_handle(struct judge *j, const struct event *e, struct j
 
 /* The identity is newer than the event by now. From the account's own host the event goes on, with
  * the handle if the document says the same; from any other only if the document has changed. */
-static void decide_identity(struct judge *j, const struct event *e, uint64_t now_usec,
-			    const struct known_identity *k, struct judgement *ret)
+static void decide_identity(struct judge *j, const struct event *e, const struct known_identity *k,
+			    struct judgement *ret)
 {
 	bool is_own = is_from_pds(j, e, k);
 
 	if (is_own && identity_cache_is_handle(j->cache, k, j->frame.handle))
 		pass(j, e, ret);
-	else if (is_own || is_since(k->changed_usec, e, now_usec))
+	else if (is_own || is_since(k->changed_usec, e))
 		pass_without_handle(j, e, ret);
 	else
 		refuse(ret,
@@ -264,11 +256,10 @@ void judge_decide(struct judge *j, const struct event *e, uint64_t now_usec, str
 	*ret = (struct judgement){0};
 	if (!k)
 		wait_for(ret, LOOKUP_MISSING, 0);
-	else if (j->frame.kind == EVENT_IDENTITY && !is_since(k->fetched_usec, e, now_usec))
-		wait_for(ret, LOOKUP_IDENTITY,
-			 e->received_usec < now_usec ? e->received_usec : now_usec);
+	else if (j->frame.kind == EVENT_IDENTITY && !is_since(k->fetched_usec, e))
+		wait_for(ret, LOOKUP_IDENTITY, e->received_uptime_usec);
 	else if (j->frame.kind == EVENT_IDENTITY)
-		decide_identity(j, e, now_usec, k, ret);
+		decide_identity(j, e, k, ret);
 	else if (k->expires_usec <= now_usec)
 		wait_for(ret, LOOKUP_STALE, 0);
 	else if (j->frame.kind == EVENT_ACCOUNT)

@@ -40,6 +40,7 @@ struct replay {
 	struct identity_cache *cache;
 	struct judge *judge;
 	uint64_t now_usec;
+	uint64_t uptime_usec;
 	struct host host;
 	bool has_host;
 	struct public_key key;
@@ -50,7 +51,8 @@ struct replay {
 
 static void init(struct replay *r)
 {
-	*r = (struct replay){.config = config_new(), .now_usec = clock_usec()};
+	*r = (struct replay){
+		.config = config_new(), .now_usec = clock_usec(), .uptime_usec = uptime_usec()};
 	r->checker = checker_new();
 	r->cache = identity_cache_new(CACHE_BYTES, UINT64_MAX / 2, UINT64_MAX / 2,
 				      checker_signatures(r->checker));
@@ -76,14 +78,14 @@ static void know(struct replay *r, struct span did, const struct public_key *key
 	char text[LIMIT_HOST + 1];
 	const struct identity i = {
 		.status = IDENTITY_FOUND,
-		.fetched_usec = r->now_usec,
+		.fetched_usec = r->uptime_usec,
 		.did = did,
 		.key = *key,
 		.pds = host_of(r, pds, text),
 		.handle = span_str(handle),
 	};
 
-	identity_cache_put(r->cache, &i, r->now_usec);
+	identity_cache_put(r->cache, &i, r->uptime_usec);
 }
 
 /* Arguments */
@@ -292,6 +294,7 @@ static void check_frame(struct replay *r, struct span frame)
 	const struct event e = {
 		.host = host_of(r, &r->host, host),
 		.received_usec = r->now_usec,
+		.received_uptime_usec = r->uptime_usec,
 		.frame = frame,
 	};
 	const struct frame *f = judge_frame(r->judge);
@@ -304,7 +307,7 @@ static void check_frame(struct replay *r, struct span frame)
 	}
 	if (r->has_key && !identity_cache_find(r->cache, f->did))
 		know(r, f->did, &r->key, &r->host, "");
-	judge_decide(r->judge, &e, r->now_usec, &j);
+	judge_decide(r->judge, &e, r->uptime_usec, &j);
 	if (j.outcome == OUTCOME_WAITS)
 		check_unverified(r);
 	else

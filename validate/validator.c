@@ -113,7 +113,7 @@ static bool decide(struct validator *v, const struct event *e)
 {
 	struct judgement *j = &v->judgement;
 
-	judge_decide(v->judge, e, clock_usec(), j);
+	judge_decide(v->judge, e, uptime_usec(), j);
 	if (j->outcome == OUTCOME_WAITS)
 		return false;
 	if (j->outcome == OUTCOME_REFUSED) {
@@ -316,7 +316,7 @@ static void identity_answered(void *arg, const struct identity *i)
 {
 	struct validator *v = arg;
 
-	identity_cache_put(v->cache, i, clock_usec());
+	identity_cache_put(v->cache, i, uptime_usec());
 }
 
 static void inquiry_ready(void *arg)

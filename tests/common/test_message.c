@@ -48,6 +48,7 @@ static void put_event(struct buf *b, unsigned number)
 		.host_epoch = 3,
 		.host_seq = number == 0 ? 42 : (uint64_t)LIMIT_SEQ - 1,
 		.received_usec = 1700000000000000,
+		.received_uptime_usec = 7000000000,
 		.host = SPAN_LITERAL("pds.example.com:2583"),
 		.frame = SPAN_LITERAL("a frame"),
 	};
@@ -120,7 +121,8 @@ static void put_identity(struct buf *b, unsigned number)
 							IDENTITY_NOT_FOUND, IDENTITY_UNAVAILABLE};
 	struct identity i = {
 		.status = statuses[number],
-		.fetched_usec = 1700000000000000,
+		.fetched_usec = 7000000000,
+		.age_usec = 60000000,
 		.did = SPAN_LITERAL("did:plc:ewvi7nxzyoun6zhxrhs64oiz"),
 		.key = {CURVE_P256, {0x02, 0xaa, 0xbb}},
 		.pds = SPAN_LITERAL("pds.example.com"),
@@ -302,12 +304,12 @@ static const struct {
 	const char *hex;
 } layouts[] = {
 	{&event, 2,
-	 "0102030405060708 1112131415161718 03000000 ffffffffffff1f00 00401e18240a0600 0000 "
-	 "00000000"},
+	 "0102030405060708 1112131415161718 03000000 ffffffffffff1f00 00401e18240a0600 "
+	 "00863ba101000000 0000 00000000"},
 	{&ack, 1, "0102030405060708 25"},
 	{&lookup, 1, "00401e18240a0600 6712000000000000 1300" DID_HEX},
 	{&identity, 3,
-	 "05 00401e18240a0600 2000 6469643a706c633a6577766937"
+	 "05 00863ba101000000 0087930300000000 2000 6469643a706c633a6577766937"
 	 "6e787a796f756e367a687872687336346f697a 00 000000" ZEROS_30 "0000 0000"},
 	{&head, 1,
 	 "6400000000000000 8813000000000000 a00f000000000000 15cd5b0700000000 00401e18240a0600 "
@@ -388,10 +390,10 @@ static const struct {
 	{&identity, 0, "status 6", 0, 6},
 	{&identity, 0, "key though not found", 0, IDENTITY_NOT_FOUND},
 	{&identity, 2, "found without key", 0, IDENTITY_FOUND},
-	{&identity, 0, "no DID", 11, 'x'},
-	{&identity, 0, "curve 0", 43, 0},
-	{&identity, 0, "curve 3", 43, 3},
-	{&identity, 0, "point not compressed", 44, 4},
+	{&identity, 0, "no DID", 19, 'x'},
+	{&identity, 0, "curve 0", 51, 0},
+	{&identity, 0, "curve 3", 51, 3},
+	{&identity, 0, "point not compressed", 52, 4},
 	{&head, 1, "first beyond next", 2, 1},
 	{&head, 1, "file beyond next", 16 + 2, 1},
 	{&head, 1, "next beyond 2^53", 8 + 6, 0x21},

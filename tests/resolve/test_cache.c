@@ -11,7 +11,8 @@
 #include "tests/lib/damage.h"
 #include "tests/test.h"
 
-#define HOUR (3600 * (uint64_t)1000000)
+#define MINUTE (60 * USEC_PER_SEC)
+#define HOUR   (60 * MINUTE)
 
 static const struct span did = SPAN_LITERAL("did:plc:ewvi7nxzyoun6zhxrhs64oiz");
 
@@ -125,29 +126,85 @@ TEST(entries_are_fresh_for_their_time)
 	static const struct {
 		const char *name;
 		enum identity_status status;
-		uint64_t fetched, now;
+		uint64_t age;
 		bool fresh, usable;
 	} cases[] = {
-		{"found, new", IDENTITY_FOUND, HOUR, HOUR, true, true},
-		{"found, last moment", IDENTITY_FOUND, HOUR, 11 * HOUR - 1, true, true},
-		{"found, stale", IDENTITY_FOUND, HOUR, 11 * HOUR, false, true},
-		{"found, stale, last moment", IDENTITY_FOUND, HOUR, 21 * HOUR - 1, false, true},
-		{"found, too old", IDENTITY_FOUND, HOUR, 21 * HOUR, false, false},
-		{"found, from the future", IDENTITY_FOUND, HOUR + 1, HOUR, false, false},
-		{"missing, last moment", IDENTITY_NOT_FOUND, HOUR, 2 * HOUR - 1, true, false},
-		{"missing, stale", IDENTITY_NOT_FOUND, HOUR, 2 * HOUR, false, false},
-		{"tombstoned, stale", IDENTITY_TOMBSTONED, HOUR, 2 * HOUR, false, false},
-		{"unusable, stale", IDENTITY_UNUSABLE, HOUR, 2 * HOUR, false, false},
+		{"found, new", IDENTITY_FOUND, 0, true, true},
+		{"found, last moment", IDENTITY_FOUND, 10 * HOUR - MINUTE, true, true},
+		{"found, stale", IDENTITY_FOUND, 10 * HOUR, false, true},
+		{"found, stale, last moment", IDENTITY_FOUND, 20 * HOUR - MINUTE, false, true},
+		{"found, too old", IDENTITY_FOUND, 20 * HOUR, false, false},
+		{"found, from the future", IDENTITY_FOUND, 0 - MINUTE, false, false},
+		{"missing, last moment", IDENTITY_NOT_FOUND, HOUR - MINUTE, true, false},
+		{"missing, stale", IDENTITY_NOT_FOUND, HOUR, false, false},
+		{"tombstoned, stale", IDENTITY_TOMBSTONED, HOUR, false, false},
+		{"unusable, stale", IDENTITY_UNUSABLE, HOUR, false, false},
 	};
 	struct cache *c = open_cache(test_folder());
 
 	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
-		struct cache_entry e = make_entry(cases[i].status, cases[i].fetched);
+		struct cache_entry e = make_entry(cases[i].status, clock_usec() - cases[i].age);
 
-		if (cache_is_fresh(c, &e, cases[i].now) != cases[i].fresh ||
-		    cache_is_stale_but_usable(c, &e, cases[i].now) != cases[i].usable)
+		if (cache_is_fresh(c, &e) != cases[i].fresh ||
+		    cache_is_stale_but_usable(c, &e) != cases[i].usable)
 			test_fail(__FILE__, __LINE__, "%s", cases[i].name);
 	}
+	cache_close(c);
+}
+
+/* The clock may have been set since. */
+TEST(what_the_machine_learnt_since_its_start_has_the_age_it_has)
+{
+	struct cache *c = open_cache(test_folder());
+	struct cache_entry e = make_entry(IDENTITY_FOUND, clock_usec() - 30 * HOUR);
+
+	e.fetched_uptime_usec = uptime_usec() - USEC_PER_SEC;
+	CHECK(cache_is_fresh(c, &e));
+	e.fetched_usec = clock_usec() + HOUR;
+	CHECK(cache_is_fresh(c, &e));
+	CHECK(cache_age_usec(&e) >= USEC_PER_SEC && cache_age_usec(&e) < MINUTE);
+	cache_close(c);
+}
+
+static void put_of_another_start(const char *path, const struct cache_entry *e)
+{
+	struct database *d;
+	struct buf key, value;
+
+	buf_init(&key, KIB(1));
+	buf_init(&value, KIB(1));
+	buf_append_str(&key, "i");
+	buf_append(&key, did);
+	cache_entry_encode(&value, e);
+	CHECK_INT(database_open(path, KIB(64), KIB(64), &d), 0);
+	struct database_batch *b = database_batch_new();
+	database_batch_put(b, buf_span(&key), buf_span(&value));
+	CHECK_INT(database_write(d, b, false), 0);
+	database_batch_free(b);
+	database_close(d);
+	buf_release(&key);
+	buf_release(&value);
+}
+
+TEST(the_time_since_a_start_is_of_that_start_only)
+{
+	const char *path = test_folder();
+	struct cache_entry e = make_entry(IDENTITY_FOUND, clock_usec() - HOUR), got;
+	struct cache *c = open_cache(path);
+
+	e.fetched_uptime_usec = uptime_usec();
+	CHECK_INT(cache_put(c, did, &e), 0);
+	cache_close(c);
+	c = open_cache(path);
+	CHECK_INT(cache_get(c, did, &got), 0);
+	CHECK_INT(got.fetched_uptime_usec, e.fetched_uptime_usec);
+	cache_close(c);
+	e.boot = got.boot ^ 1;
+	put_of_another_start(path, &e);
+	c = open_cache(path);
+	CHECK_INT(cache_get(c, did, &got), 0);
+	CHECK_INT(got.fetched_uptime_usec, 0);
+	CHECK(cache_age_usec(&got) >= HOUR);
 	cache_close(c);
 }
 
@@ -155,15 +212,15 @@ TEST(settings_change_while_it_is_open)
 {
 	struct config *config = make_config();
 	struct cache *c = open_cache(test_folder());
-	struct cache_entry e = make_entry(IDENTITY_FOUND, HOUR), got;
+	struct cache_entry e = make_entry(IDENTITY_FOUND, clock_usec() - HOUR), got;
 	char error[256];
 
 	CHECK_INT(cache_put(c, did, &e), 0);
-	CHECK(cache_is_fresh(c, &e, 2 * HOUR));
+	CHECK(cache_is_fresh(c, &e));
 	CHECK_INT(config_set(config, "resolve.ttl_found=30m", error, sizeof(error)), 0);
 	CHECK_INT(config_set(config, "resolve.cache=1M", error, sizeof(error)), 0);
 	CHECK_INT(cache_configure(c, config), 0);
-	CHECK(!cache_is_fresh(c, &e, 2 * HOUR));
+	CHECK(!cache_is_fresh(c, &e));
 	CHECK_INT(cache_get(c, did, &got), 0);
 	check_entry(&got, &e);
 	CHECK_INT(cache_put(c, did, &e), 0);
@@ -286,14 +343,14 @@ TEST(a_damaged_value_is_refused)
 		size_t at;
 		uint8_t byte;
 	} cases[] = {
-		{"version", 0, 2},
+		{"version", 0, 1},
 		{"status 0", 1, 0},
 		{"status unavailable", 1, 5},
-		{"curve", 10, 0},
-		{"point", 11, 4},
-		{"host length", 44, 255},
-		{"host is no name", 46, '!'},
-		{"NUL in the host", 47, 0},
+		{"curve", 26, 0},
+		{"point", 27, 4},
+		{"host length", 60, 255},
+		{"host is no name", 62, '!'},
+		{"NUL in the host", 63, 0},
 	};
 	struct cache_entry e = make_entry(IDENTITY_FOUND, 7), got;
 	struct buf b;

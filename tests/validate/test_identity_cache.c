@@ -153,7 +153,7 @@ TEST(the_last_pds_is_remembered)
 		CHECK_INT(k->status, gone[n]);
 		CHECK(identity_cache_is_pds(b.cache, k, SPAN_LITERAL("pds.example.com")));
 		CHECK(!identity_cache_is_handle(b.cache, k, SPAN_LITERAL("alice.example.com")));
-		CHECK_INT(k->expires_usec, NOW + n + TTL_MISSING);
+		CHECK_INT(k->expires_usec, NOW + TTL_MISSING);
 	}
 	i.did = SPAN_LITERAL("did:web:b.example");
 	identity_cache_put(b.cache, &i, NOW);
@@ -171,6 +171,25 @@ TEST(an_old_answer_can_be_used_for_a_moment)
 	i = found(&b, "did:web:a.example", NOW - 2 * TTL_FOUND);
 	identity_cache_put(b.cache, &i, NOW);
 	CHECK(identity_cache_find(b.cache, i.did)->expires_usec > NOW);
+	bench_close(&b);
+}
+
+TEST(an_answer_is_as_old_as_resolve_says)
+{
+	struct identity i;
+	struct bench b;
+
+	bench_open(&b, KIB(64));
+	i = (struct identity){
+		.status = IDENTITY_NOT_FOUND,
+		.age_usec = TTL_MISSING - 5 * USEC_PER_SEC,
+		.did = SPAN_LITERAL("did:web:a.example"),
+	};
+	identity_cache_put(b.cache, &i, NOW);
+	CHECK_INT(identity_cache_find(b.cache, i.did)->expires_usec, NOW + 5 * USEC_PER_SEC);
+	i.age_usec = UINT64_MAX;
+	identity_cache_put(b.cache, &i, NOW);
+	CHECK(identity_cache_find(b.cache, i.did)->expires_usec <= NOW + USEC_PER_SEC);
 	bench_close(&b);
 }
 

@@ -136,7 +136,7 @@ static bool try_answer(struct bench *b, struct span did, enum identity_status st
 
 	struct identity i = {
 		.status = status,
-		.fetched_usec = clock_usec(),
+		.fetched_usec = uptime_usec(),
 		.did = did,
 		.pds = SPAN_LITERAL(PDS),
 	};
@@ -298,6 +298,7 @@ static void put_event(struct buf *out, uint64_t ticket, const char *host, struct
 				  .host_epoch = 1,
 				  .host_seq = ticket,
 				  .received_usec = clock_usec(),
+				  .received_uptime_usec = uptime_usec(),
 				  .host = span_str(host),
 				  .frame = frame,
 			  });
