@@ -5,6 +5,7 @@
 #include <fcntl.h>
 #include <inttypes.h>
 #include <stdlib.h>
+#include <sys/sendfile.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -30,7 +31,7 @@ static int make(const struct log_maker *m, uint64_t first_seq, enum log_file_typ
 	char path[256];
 
 	path_of(m, first_seq, type, path);
-	int fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_APPEND | O_CLOEXEC, 0644);
+	int fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0644);
 	if (fd < 0)
 		die(path);
 	return fd;
@@ -146,6 +147,39 @@ void log_maker_add(struct log_maker *m, size_t count, size_t payload_bytes)
 	if (m->eager && m->next_seq - m->firsts[m->file_count - 1] == m->file_events) {
 		close_files(m);
 		name_file(m);
+	}
+}
+
+/* Returns how many bytes there were. */
+static uint64_t copy_oldest(const struct log_maker *m, enum log_file_type type, int to)
+{
+	char path[256];
+	uint64_t bytes = 0;
+	ssize_t n;
+
+	path_of(m, m->firsts[0], type, path);
+	int from = open(path, O_RDONLY | O_CLOEXEC);
+	if (from < 0)
+		die(path);
+	while ((n = sendfile(to, from, NULL, MIB(64))) > 0)
+		bytes += (uint64_t)n;
+	if (n < 0)
+		die("sendfile");
+	close(from);
+	return bytes;
+}
+
+void log_maker_repeat(struct log_maker *m, size_t count)
+{
+	for (size_t i = 0; i < count; i++) {
+		assert((m->next_seq - m->firsts[0]) % m->file_events == 0);
+		close_files(m);
+		name_file(m);
+		m->messages_fd = make(m, m->next_seq, LOG_FILE_MESSAGES);
+		m->index_fd = make(m, m->next_seq, LOG_FILE_INDEX);
+		m->end_bytes = copy_oldest(m, LOG_FILE_MESSAGES, m->messages_fd);
+		copy_oldest(m, LOG_FILE_INDEX, m->index_fd);
+		m->next_seq += m->file_events;
 	}
 }
 

@@ -25,6 +25,9 @@ void log_maker_init(struct log_maker *m, const char *folder, uint64_t first_seq,
 void log_maker_release(struct log_maker *m);
 /* Appends count events whose payloads have this many bytes. */
 void log_maker_add(struct log_maker *m, size_t count, size_t payload_bytes);
+/* Appends count files, copies of the oldest one: quick, but not with the payloads of their numbers.
+ * The newest has to be full, and is left so. */
+void log_maker_repeat(struct log_maker *m, size_t count);
 /* Unlinks the oldest file. */
 void log_maker_drop(struct log_maker *m);
 /* Overwrites an event that is kept, in place: every byte of its payload becomes LOG_MAKER_BLANK. */
