@@ -1,8 +1,11 @@
 #include "validate/frame.h"
 
+#include <errno.h>
+
 #include "common/cbor.h"
 
-#define OP_MESSAGE 1 /* header op of a frame with a message; -1 is an error [event stream] */
+#define UNKNOWN_FEW 16 /* fields of a frame: far from LIMIT_CBOR_ITEMS with all that are known */
+#define OP_MESSAGE  1  /* header op of a frame with a message; -1 is an error [event stream] */
 
 /* Which kinds of event a field belongs to. */
 enum {
@@ -150,9 +153,29 @@ static enum verdict get_action(struct reader *r, enum op_action *ret)
 	return VERDICT_BAD_OP;
 }
 
+/* A field without meaning. What it holds counts towards limits on the whole of the frame, unless it
+ * is one of a few small ones. */
+static int skip_unknown(struct reader *r, struct frame *f)
+{
+	struct reader in = *r;
+	struct cbor_item item;
+
+	if (cbor_get(&in, &item) < 0)
+		return -EBADMSG;
+	if (item.type != CBOR_ARRAY && item.type != CBOR_MAP)
+		item.count = 0;
+	if (item.count > 0 || ++f->unknown_count > UNKNOWN_FEW)
+		f->is_doubtful = true;
+	if (item.count > 0)
+		return cbor_skip(r, NULL);
+	*r = in;
+	return 0;
+}
+
 enum { OP_HAS_ACTION = 1, OP_HAS_PATH = 2, OP_HAS_CID = 4 };
 
-static enum verdict get_op_field(struct reader *r, struct span key, struct op *op, unsigned *seen)
+static enum verdict get_op_field(struct reader *r, struct span key, struct frame *f, struct op *op,
+				 unsigned *seen)
 {
 	struct cbor_item item;
 	int error;
@@ -171,12 +194,12 @@ static enum verdict get_op_field(struct reader *r, struct span key, struct op *o
 		error = cbor_get_type(r, CBOR_CID, &item);
 		op->prev = error < 0 ? SPAN_EMPTY : item.bytes;
 	} else {
-		error = cbor_skip(r, NULL);
+		error = skip_unknown(r, f);
 	}
 	return error < 0 ? VERDICT_FRAME_BAD_FIELDS : VERDICT_ACCEPTED;
 }
 
-static enum verdict get_op(struct reader *r, struct op *op)
+static enum verdict get_op(struct reader *r, struct frame *f, struct op *op)
 {
 	const unsigned all = OP_HAS_ACTION | OP_HAS_PATH | OP_HAS_CID;
 	enum verdict v = VERDICT_ACCEPTED;
@@ -190,7 +213,7 @@ static enum verdict get_op(struct reader *r, struct op *op)
 	while (v == VERDICT_ACCEPTED && cbor_map_more(&map)) {
 		if (cbor_map_key(r, &map, &key) < 0)
 			return VERDICT_FRAME_BAD_CBOR;
-		v = get_op_field(r, key, op, &seen);
+		v = get_op_field(r, key, f, op, &seen);
 	}
 	return v == VERDICT_ACCEPTED && seen != all ? VERDICT_FRAME_BAD_FIELDS : v;
 }
@@ -205,7 +228,7 @@ static enum verdict get_ops(struct reader *r, struct frame *f)
 	if (array.count > LIMIT_OPS)
 		return VERDICT_TOO_MANY_OPS;
 	while (v == VERDICT_ACCEPTED && f->op_count < array.count)
-		v = get_op(r, &f->ops[f->op_count++]);
+		v = get_op(r, f, &f->ops[f->op_count++]);
 	return v;
 }
 
@@ -249,31 +272,32 @@ static bool has_required(unsigned kind, unsigned seen)
 	return true;
 }
 
-static enum verdict decode_body(struct frame *f)
+static enum verdict decode_body(struct reader *r, struct frame *f)
 {
-	struct reader r = reader_of(f->body);
 	const unsigned kind = 1u << f->kind;
+	const uint8_t *start = r->ptr;
 	enum verdict v = VERDICT_ACCEPTED;
 	struct cbor_map map;
 	struct span key;
 	unsigned seen = 0;
 
-	if (cbor_map_open(&r, &map) < 0)
+	if (cbor_map_open(r, &map) < 0)
 		return VERDICT_FRAME_BAD_FIELDS;
 	f->body_count = map.left;
 	while (v == VERDICT_ACCEPTED && cbor_map_more(&map)) {
 		int i;
 
-		if (cbor_map_key(&r, &map, &key) < 0)
+		if (cbor_map_key(r, &map, &key) < 0)
 			return VERDICT_FRAME_BAD_CBOR;
 		i = find_field(key, kind);
 		if (i >= 0) {
 			seen |= 1u << i;
-			v = fields[i].get(&r, f);
-		} else if (cbor_skip(&r, NULL) < 0) {
+			v = fields[i].get(r, f);
+		} else if (skip_unknown(r, f) < 0) {
 			return VERDICT_FRAME_BAD_CBOR;
 		}
 	}
+	f->body = span_of(start, (size_t)(r->ptr - start));
 	return v == VERDICT_ACCEPTED && !has_required(kind, seen) ? VERDICT_FRAME_BAD_FIELDS : v;
 }
 
@@ -287,33 +311,32 @@ static enum verdict kind_of(struct span t, enum event_kind *ret)
 	return VERDICT_UNKNOWN_KIND;
 }
 
-static enum verdict decode_header(struct span header, enum event_kind *ret)
+static enum verdict decode_header(struct reader *r, struct frame *f)
 {
-	struct reader r = reader_of(header);
 	struct span key, t = SPAN_EMPTY;
 	struct cbor_map map;
 	int64_t op = 0;
 	bool has_op = false;
 
-	if (cbor_map_open(&r, &map) < 0)
+	if (cbor_map_open(r, &map) < 0)
 		return VERDICT_FRAME_BAD_FIELDS;
 	while (cbor_map_more(&map)) {
-		int error = cbor_map_key(&r, &map, &key);
+		int error = cbor_map_key(r, &map, &key);
 
 		if (error == 0 && span_is(key, "op")) {
-			error = cbor_get_integer(&r, &op);
+			error = cbor_get_integer(r, &op);
 			has_op = true;
 		} else if (error == 0 && span_is(key, "t")) {
-			error = cbor_get_text(&r, &t);
+			error = cbor_get_text(r, &t);
 		} else if (error == 0) {
-			error = cbor_skip(&r, NULL);
+			error = skip_unknown(r, f);
 		}
 		if (error < 0)
 			return VERDICT_FRAME_BAD_FIELDS;
 	}
 	if (!has_op || (op == OP_MESSAGE && t.len == 0))
 		return VERDICT_FRAME_BAD_FIELDS;
-	return op == OP_MESSAGE ? kind_of(t, ret) : VERDICT_UNKNOWN_KIND;
+	return op == OP_MESSAGE ? kind_of(t, &f->kind) : VERDICT_UNKNOWN_KIND;
 }
 
 /* On a whole item. */
@@ -325,22 +348,45 @@ static bool is_map(struct span item)
 	return cbor_map_open(&r, &map) == 0;
 }
 
+static bool is_canonical(struct span frame)
+{
+	struct reader r = reader_of(frame);
+	struct span header, body;
+
+	return cbor_skip(&r, &header) == 0 && cbor_skip(&r, &body) == 0 && r.left == 0 &&
+	       is_map(header) && is_map(body);
+}
+
+static void clear(struct frame *f, struct span bytes)
+{
+	memset(f, 0, offsetof(struct frame, ops));
+	f->bytes = bytes;
+}
+
+static enum verdict decode(struct frame *f)
+{
+	struct reader r = reader_of(f->bytes);
+	enum verdict v = decode_header(&r, f);
+
+	if (v == VERDICT_ACCEPTED)
+		v = decode_body(&r, f);
+	return v == VERDICT_ACCEPTED && r.left > 0 ? VERDICT_FRAME_BAD_CBOR : v;
+}
+
+/* Bad CBOR anywhere comes before all that is wrong with fields. In a frame with nothing wrong,
+ * decoding has seen every byte. */
 enum verdict frame_decode(struct span bytes, struct frame *ret)
 {
-	struct reader r = reader_of(bytes);
-	struct span header, body;
 	enum verdict v;
 
-	memset(ret, 0, offsetof(struct frame, ops));
-	ret->bytes = bytes;
+	clear(ret, bytes);
 	if (bytes.len > LIMIT_FRAME)
 		return VERDICT_FRAME_TOO_LARGE;
-	if (cbor_skip(&r, &header) < 0 || cbor_skip(&r, &body) < 0 || r.left > 0 ||
-	    !is_map(header) || !is_map(body))
-		return VERDICT_FRAME_BAD_CBOR;
-	ret->body = body;
-	v = decode_header(header, &ret->kind);
-	return v == VERDICT_ACCEPTED ? decode_body(ret) : v;
+	v = decode(ret);
+	if ((v == VERDICT_ACCEPTED && !ret->is_doubtful) || is_canonical(bytes))
+		return v;
+	clear(ret, bytes);
+	return VERDICT_FRAME_BAD_CBOR;
 }
 
 void frame_remove_handle(const struct frame *f, struct buf *out)

@@ -45,6 +45,9 @@ struct frame {
 	/* #account */
 	bool active;
 	struct span status; /* empty: absent */
+	/* for frame.c */
+	size_t unknown_count; /* of its fields that are small */
+	bool is_doubtful;     /* whether it keeps the limits on CBOR is not known */
 	/* #commit; last, and not cleared for each frame */
 	size_t op_count;
 	struct op ops[LIMIT_OPS];

@@ -1,4 +1,5 @@
-/* An accepted frame says where its seq stands; and without its handle it is a frame again. */
+/* An accepted frame is canonical in all of its bytes and says where its seq stands; and without its
+ * handle it is a frame again. */
 #include <assert.h>
 #include <stdlib.h>
 
@@ -14,6 +15,18 @@ static void check_seq(const struct frame *f)
 	int error = cbor_get_integer(&r, &seq);
 
 	assert(error == 0 && r.left == 0 && (uint64_t)seq == f->seq);
+}
+
+static void check_cbor(const struct frame *f)
+{
+	struct reader r = reader_of(f->bytes);
+	struct span header, body;
+	int error = cbor_skip(&r, &header);
+
+	assert(error == 0);
+	error = cbor_skip(&r, &body);
+	assert(error == 0 && r.left == 0);
+	assert(body.ptr == f->body.ptr && body.len == f->body.len);
 }
 
 static void check_without_handle(const struct frame *f)
@@ -36,6 +49,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 
 	if (frame_decode(span_of(data, size), &f) != VERDICT_ACCEPTED)
 		return 0;
+	check_cbor(&f);
 	check_seq(&f);
 	assert(f.op_count <= LIMIT_OPS && did_is_valid(f.did));
 	assert(strcmp(frame_kind_name(&f), "event") != 0);

@@ -370,6 +370,89 @@ TEST(limits)
 	CHECK_INT(with_bytes(EVENT_IDENTITY, "zebra", LIMIT_FRAME, false), VERDICT_FRAME_TOO_LARGE);
 }
 
+/* An account's frame whose field nobody knows holds so many arrays in one another. */
+static enum verdict with_nested(size_t depth)
+{
+	static struct frame f;
+	struct buf frame, value, changed;
+	enum verdict got;
+
+	buf_init(&frame, KIB(4));
+	buf_init(&value, KIB(4));
+	buf_init(&changed, KIB(8));
+	make_account(&frame);
+	for (size_t i = 1; i < depth; i++)
+		cbor_put_array(&value, 1);
+	cbor_put_array(&value, 0);
+	edit_frame(buf_span(&frame), "zebra", buf_span(&value), &changed);
+	got = decode(&changed, &f);
+	buf_release(&frame);
+	buf_release(&value);
+	buf_release(&changed);
+	return got;
+}
+
+/* An identity's frame with so many fields that nobody knows, each with so many integers. */
+static enum verdict with_integers(size_t fields, size_t count)
+{
+	static struct frame f;
+	struct buf frame, value, changed;
+	enum verdict got;
+
+	buf_init(&frame, MIB(2));
+	buf_init(&value, MIB(1));
+	buf_init(&changed, MIB(4));
+	make_identity(&frame);
+	cbor_put_array(&value, count);
+	memset(buf_extend(&value, count), 0, count);
+	for (size_t i = 0; i < fields; i++) {
+		char key[] = {'z', 'e', 'b', 'r', (char)('a' + i), '\0'};
+
+		buf_clear(&changed);
+		edit_frame(buf_span(&frame), key, buf_span(&value), &changed);
+		buf_clear(&frame);
+		buf_append(&frame, buf_span(&changed));
+	}
+	got = decode(&frame, &f);
+	buf_release(&frame);
+	buf_release(&value);
+	buf_release(&changed);
+	return got;
+}
+
+TEST(limits_on_cbor_are_the_frame_s)
+{
+	CHECK_INT(with_nested(LIMIT_CBOR_DEPTH - 1), VERDICT_ACCEPTED);
+	CHECK_INT(with_nested(LIMIT_CBOR_DEPTH), VERDICT_FRAME_BAD_CBOR);
+	CHECK_INT(with_integers(1, LIMIT_CBOR_CONTAINER), VERDICT_ACCEPTED);
+	CHECK_INT(with_integers(2, LIMIT_CBOR_CONTAINER), VERDICT_FRAME_BAD_CBOR);
+	CHECK_INT(with_integers(2, LIMIT_CBOR_CONTAINER - 10), VERDICT_ACCEPTED);
+}
+
+/* Whichever comes first in the frame. */
+TEST(bad_cbor_comes_before_bad_fields)
+{
+	static struct frame f;
+	struct buf frame, value, changed, both;
+
+	buf_init(&frame, KIB(4));
+	buf_init(&value, KIB(4));
+	buf_init(&changed, KIB(4));
+	buf_init(&both, KIB(4));
+	make_account(&frame);
+	test_hex("20", &value);
+	edit_frame(buf_span(&frame), "seq", buf_span(&value), &changed);
+	CHECK_INT(decode(&changed, &f), VERDICT_FRAME_BAD_FIELDS);
+	buf_clear(&value);
+	test_hex("1800", &value);
+	edit_frame(buf_span(&changed), "zebra", buf_span(&value), &both);
+	CHECK_INT(decode(&both, &f), VERDICT_FRAME_BAD_CBOR);
+	buf_release(&frame);
+	buf_release(&value);
+	buf_release(&changed);
+	buf_release(&both);
+}
+
 TEST(more_ops_than_200_are_refused)
 {
 	static struct frame f;
