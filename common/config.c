@@ -80,6 +80,9 @@ static const struct key {
 {"ingest", "host_window", CONFIG_SIZE, "8M", "64K", "64G", NULL,
 	"Events of one host that may be on their way; a host with more (they wait for identities that\n"
 	"cannot be had, say) waits alone."},
+{"ingest", "unread", CONFIG_SIZE, "256M", "16M", "64G", NULL,
+	"What all hosts together may have sent of messages that are incomplete, or wait for room in a\n"
+	"window; the connection that has held much of it longest is ended."},
 {"ingest", "bootstrap", CONFIG_TEXT, "", "0", "512", check_url,
 	"URL of a relay whose list of hosts gives this one its first hosts; empty: none."},
 {"ingest", "hosts", CONFIG_TEXT, "", "0", TEXT_MAX, NULL,

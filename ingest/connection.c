@@ -64,6 +64,7 @@ static const char *const end_names[END_COUNT] = {
 	[END_FRAMING] = "framing",
 	[END_FLOOD] = "ping_flood",
 	[END_REFUSED] = "stream_refused",
+	[END_CROWDED] = "crowded_out",
 };
 
 static void try_next_address(struct connection *c);
@@ -138,6 +139,12 @@ static void end_websocket(struct connection *c)
 		websocket_close(c->websocket, 1008);
 		end(c, END_REFUSED, "the stream was refused");
 		break;
+	case WEBSOCKET_CROWDED:
+		websocket_close(c->websocket, 1013);
+		end(c, END_CROWDED,
+		    "its unfinished message, or the one that had to wait, was too "
+		    "large for what all hosts together may have");
+		break;
 	}
 }
 
@@ -199,6 +206,11 @@ static int websocket_message(void *arg, struct span message)
 	return c->handler.message(c->handler.arg, message);
 }
 
+static void websocket_crowded(void *arg)
+{
+	end_websocket(arg);
+}
+
 static void read_messages(struct connection *c)
 {
 	c->turn_bytes_left = TURN_BYTES;
@@ -255,7 +267,8 @@ static void tick(struct connection *c)
 
 static void begin_messages(struct connection *c)
 {
-	const struct websocket_handler h = {websocket_read, websocket_write, websocket_message, c};
+	const struct websocket_handler h = {websocket_read, websocket_write, websocket_message,
+					    websocket_crowded, c};
 
 	c->phase = PHASE_OPEN;
 	buf_release(&c->out);

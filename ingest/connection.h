@@ -44,8 +44,9 @@ enum connection_end {
 	END_FRAMING,
 	END_FLOOD,
 	END_REFUSED, /* the handler's message said so */
+	END_CROWDED, /* it held much of what all connections may hold (struct websocket_pool) */
 };
-#define END_COUNT (END_REFUSED + 1)
+#define END_COUNT (END_CROWDED + 1)
 
 struct connection_report {
 	enum connection_end end;

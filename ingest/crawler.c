@@ -439,7 +439,7 @@ static void read_settings(struct crawler *c)
 		.ping_interval_usec = config_time(config, "ingest.ping_interval"),
 		.read_timeout_usec = config_time(config, "ingest.read_timeout"),
 	};
-	websocket_pool_init(&c->dialer.pool);
+	websocket_pool_init(&c->dialer.pool, config_size(config, "ingest.unread"));
 }
 
 int crawler_init(struct crawler *c, struct stage *stage)

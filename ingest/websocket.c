@@ -10,6 +10,7 @@
 #define READ_BYTES       4096    /* what wslay reads at a time */
 #define SPARE_KEEP_BYTES KIB(64) /* of the pool's buffer; nearly all frames are below */
 #define ANSWERS_MAX      16      /* pongs that wait to be sent; an honest host has one */
+#define GROWTH_MIN       256     /* more than a buffer's first bytes */
 
 /* Held messages: u32 length before each. READ_BYTES have at most half as many messages, whose
  * lengths take 4 bytes each. */
@@ -18,6 +19,8 @@
 struct websocket {
 	struct websocket_handler handler;
 	struct websocket_pool *pool;
+	TAILQ_ENTRY(websocket) in_pool; /* while `bytes` is not 0 */
+	size_t bytes;                   /* of `message` and `held`, as the pool knows them */
 	wslay_event_context_ptr wslay;
 	enum websocket_state state;
 	bool drained;       /* read gave nothing */
@@ -32,9 +35,12 @@ struct websocket {
 	uint64_t received;
 };
 
-void websocket_pool_init(struct websocket_pool *p)
+void websocket_pool_init(struct websocket_pool *p, size_t limit_bytes)
 {
+	assert(limit_bytes >= WEBSOCKET_POOL_MIN_BYTES);
+	*p = (struct websocket_pool){.limit_bytes = limit_bytes};
 	buf_init(&p->spare, LIMIT_FRAME);
+	TAILQ_INIT(&p->holders);
 }
 
 void websocket_pool_release(struct websocket_pool *p)
@@ -54,6 +60,70 @@ static void fail(struct websocket *w, enum websocket_state state)
 {
 	if (w->state == WEBSOCKET_OPEN)
 		w->state = state;
+}
+
+/* What the sockets of a pool hold. */
+
+/* Tells the pool what this one's buffers are now. */
+static void account(struct websocket *w)
+{
+	struct websocket_pool *p = w->pool;
+	size_t bytes = w->message.cap + w->held.cap;
+
+	if (w->bytes == 0 && bytes > 0) {
+		TAILQ_INSERT_TAIL(&p->holders, w, in_pool);
+		p->holder_count++;
+	} else if (w->bytes > 0 && bytes == 0) {
+		TAILQ_REMOVE(&p->holders, w, in_pool);
+		p->holder_count--;
+	}
+	p->bytes = p->bytes - w->bytes + bytes;
+	w->bytes = bytes;
+}
+
+static void release_buffers(struct websocket *w)
+{
+	buf_release(&w->message);
+	buf_release(&w->held);
+	account(w);
+}
+
+/* There is always one that holds the average. */
+static struct websocket *oldest_with_much(const struct websocket_pool *p)
+{
+	struct websocket *w = TAILQ_FIRST(&p->holders);
+
+	while (w->bytes < p->bytes / p->holder_count)
+		w = TAILQ_NEXT(w, in_pool);
+	return w;
+}
+
+/* What a buffer may take more when so much is added. */
+static size_t growth_of(const struct websocket *w, const struct buf *b, size_t len)
+{
+	size_t most = b->cap ? b->cap : w->pool->spare.cap;
+
+	if (len <= b->cap - b->len)
+		return 0;
+	most = most > len ? most : len;
+	return most > GROWTH_MIN ? most : GROWTH_MIN;
+}
+
+/* For len more bytes in b, a buffer of w. False if it was w that had to go. */
+static bool make_room(struct websocket *w, const struct buf *b, size_t len)
+{
+	struct websocket_pool *p = w->pool;
+
+	while (growth_of(w, b, len) > p->limit_bytes - p->bytes) {
+		struct websocket *victim = oldest_with_much(p);
+
+		fail(victim, WEBSOCKET_CROWDED);
+		release_buffers(victim);
+		if (victim == w)
+			return false;
+		victim->handler.crowded(victim->handler.arg);
+	}
+	return true;
 }
 
 /* wslay's callbacks. They only take notes: none of them may free the context. */
@@ -131,15 +201,24 @@ static void on_chunk(wslay_event_context_ptr ctx,
 		w->whole = s;
 		return;
 	}
+	if (!make_room(w, &w->message, s.len))
+		return;
 	if (w->message.cap == 0)
 		swap_message(w);
 	buf_append(&w->message, s);
+	account(w);
 }
 
 static void hold(struct websocket *w, struct span message)
 {
+	if (!make_room(w, &w->held, 4 + message.len))
+		return;
+	/* In one step, as make_room has it. */
+	buf_extend(&w->held, 4 + message.len);
+	w->held.len -= 4 + message.len;
 	buf_put_u32(&w->held, (uint32_t)message.len);
 	buf_append(&w->held, message);
+	account(w);
 }
 
 /* Behind a held message there is no overtaking. */
@@ -151,6 +230,18 @@ static void deliver(struct websocket *w, struct span message)
 		hold(w, message);
 	else if (error)
 		fail(w, WEBSOCKET_REFUSED);
+}
+
+/* To the pool if it has none. */
+static void give_back_message(struct websocket *w)
+{
+	if (w->pool->spare.cap == 0) {
+		buf_trim(&w->message, SPARE_KEEP_BYTES);
+		swap_message(w);
+	} else {
+		buf_trim(&w->message, 0);
+	}
+	account(w);
 }
 
 static void on_message(wslay_event_context_ptr ctx, const struct wslay_event_on_msg_recv_arg *msg,
@@ -170,9 +261,7 @@ static void on_message(wslay_event_context_ptr ctx, const struct wslay_event_on_
 	deliver(w, w->whole.ptr ? w->whole : buf_span(&w->message));
 	w->amid = false;
 	w->whole = SPAN_EMPTY;
-	buf_trim(&w->message, SPARE_KEEP_BYTES);
-	if (w->message.cap && w->pool->spare.cap == 0)
-		swap_message(w);
+	give_back_message(w);
 }
 
 static const struct wslay_event_callbacks callbacks = {
@@ -205,8 +294,7 @@ void websocket_free(struct websocket *w)
 	if (!w)
 		return;
 	wslay_event_context_free(w->wslay);
-	buf_release(&w->message);
-	buf_release(&w->held);
+	release_buffers(w);
 	free(w);
 }
 
@@ -311,6 +399,7 @@ void websocket_resume(struct websocket *w)
 		fail(w, WEBSOCKET_REFUSED);
 	if (w->held.len == 0)
 		buf_trim(&w->held, 0);
+	account(w);
 }
 
 uint64_t websocket_messages(const struct websocket *w)

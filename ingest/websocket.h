@@ -10,9 +10,14 @@
  * A message that its taker has no room for (-EAGAIN) is held, and the socket reads no more until
  * websocket_resume: what was read already, at most one message and the 4 KiB that wslay reads at a
  * time, is held behind it in order.
+ *
+ * What all sockets of a pool hold, of messages that are not complete or not taken, has a limit too.
+ * Before it would be passed, a socket is ended: of those that hold at least the average the one that
+ * has held something longest. So it is none with little, and none whose messages come and go.
  */
 #pragma once
 
+#include <sys/queue.h>
 #include <sys/types.h>
 
 #include "common/bytes.h"
@@ -27,6 +32,7 @@ enum websocket_state {
 	WEBSOCKET_FRAMING,  /* not as RFC 6455 has it */
 	WEBSOCKET_FLOOD,    /* pings faster than their answers leave */
 	WEBSOCKET_REFUSED,  /* message said so */
+	WEBSOCKET_CROWDED,  /* it held much while all together held too much */
 };
 
 struct websocket_handler {
@@ -36,15 +42,27 @@ struct websocket_handler {
 	/* Borrowed. 0: taken; -EAGAIN: hold it; other: over, WEBSOCKET_REFUSED. The socket must not
 	 * be freed here. */
 	int (*message)(void *arg, struct span message);
+	/* WEBSOCKET_CROWDED, found while another socket received. Neither must be freed here. */
+	void (*crowded)(void *arg);
 	void *arg;
 };
 
-/* A buffer between two uses. Shared by all sockets of a loop; owned by whoever has the sockets. */
+/* So much that one socket alone never passes it: a message, one that is held, and a buffer that
+ * grows. */
+#define WEBSOCKET_POOL_MIN_BYTES MIB(16)
+
+/* A buffer between two uses, and what sockets hold. Shared by all sockets of a loop; owned by
+ * whoever has the sockets. */
 struct websocket_pool {
 	struct buf spare;
+	size_t limit_bytes;
+	size_t bytes; /* of holders' buffers; never above the limit */
+	size_t holder_count;
+	TAILQ_HEAD(, websocket) holders; /* sockets with buffers, the oldest first */
 };
 
-void websocket_pool_init(struct websocket_pool *p);
+/* limit_bytes: WEBSOCKET_POOL_MIN_BYTES or more; the spare buffer's 64 KiB come on top. */
+void websocket_pool_init(struct websocket_pool *p, size_t limit_bytes);
 void websocket_pool_release(struct websocket_pool *p);
 
 struct websocket;

@@ -50,13 +50,13 @@ static int side_message(void *arg, struct span message)
 static enum websocket_state run(struct span input, size_t piece, bool hold, struct buf *ret_got)
 {
 	struct side s = {.in = input, .piece = piece, .hold = hold};
-	const struct websocket_handler h = {side_read, side_write, side_message, &s};
+	const struct websocket_handler h = {side_read, side_write, side_message, NULL, &s};
 	struct websocket_pool pool;
 	struct websocket *w;
 	enum websocket_state state;
 
 	buf_init(&s.got, MIB(64));
-	websocket_pool_init(&pool);
+	websocket_pool_init(&pool, WEBSOCKET_POOL_MIN_BYTES);
 	w = websocket_new(&pool, &h);
 	do {
 		websocket_receive(w);

@@ -170,7 +170,7 @@ static void dial_host(struct rig *r, const char *ca_file, const char *name, uint
 	d->policy = r->policy;
 	d->tls = r->tls;
 	d->resolver = r->resolver;
-	websocket_pool_init(&d->pool);
+	websocket_pool_init(&d->pool, WEBSOCKET_POOL_MIN_BYTES);
 	r->connection = connection_new(d, &host, "/stream?cursor=5", &h);
 }
 

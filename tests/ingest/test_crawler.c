@@ -830,6 +830,109 @@ TEST(one_host_cannot_fill_the_window)
 	finish(&r, &f);
 }
 
+#define PESTS        60
+#define PEST_BYTES   MIB(2)
+#define UNREAD_BYTES ((size_t)MIB(16))
+/* Of a connection beside that: itself, and what is in its handshake. */
+#define OF_A_PEST    KIB(24)
+
+/* Hosts that each send the beginning of a large message and no more, again whenever they are
+ * dialled; all are one server under many names. */
+struct pests {
+	struct rig *rig;
+	struct raw_server *server;
+	struct buf part;
+	double most; /* that was seen held */
+};
+
+static void look(struct pests *p)
+{
+	double held = sample(p->rig, HELD("connections"));
+
+	p->most = held > p->most ? held : p->most;
+}
+
+static bool are_crowded_out(void *arg)
+{
+	struct pests *p = arg;
+
+	look(p);
+	return *p->rig->crawler.counters.failures[END_CROWDED] >= 2 * PESTS;
+}
+
+static void pest_request(void *arg, struct raw_client *c, struct span head)
+{
+	struct pests *p = arg;
+
+	raw_client_accept(c, head);
+	raw_client_frame(c, 0x02, buf_span(&p->part));
+}
+
+static void pests_init(struct pests *p, struct rig *r, const char *neighbour)
+{
+	const struct raw_handler h = {pest_request, NULL, NULL, p};
+	char path[256], hosts[8192];
+	size_t len;
+	FILE *out;
+
+	*p = (struct pests){.rig = r};
+	buf_init(&p->part, PEST_BYTES);
+	memset(buf_extend(&p->part, PEST_BYTES), 0, PEST_BYTES);
+	p->server = raw_server_new(r->stage.loop, NULL, NULL, &h);
+	snprintf(path, sizeof(path), "%s/hosts.txt", r->folder);
+	out = fopen(path, "we");
+	CHECK(out != NULL);
+	len = (size_t)snprintf(hosts, sizeof(hosts), "%s ", neighbour);
+	for (unsigned i = 0; i < PESTS; i++) {
+		fprintf(out, "127.0.0.1 h%u.test\n", i);
+		len += (size_t)snprintf(hosts + len, sizeof(hosts) - len, "h%u.test:%u ", i,
+					raw_server_port(p->server));
+	}
+	fclose(out);
+	rig_set(r, "network.hosts_file=%s", path);
+	rig_set(r, "ingest.hosts=%s", hosts);
+}
+
+/* Many hosts send more than all together may; a neighbour whose messages come in pieces, too, loses
+ * nothing and keeps its stream. */
+TEST(what_hosts_leave_unfinished_is_bounded)
+{
+	const int64_t count = 20;
+	struct pests pests;
+	struct rig r;
+	struct fake f;
+	struct buf b;
+
+	rig_init(&r);
+	fake_init(&f, &r);
+	pests_init(&pests, &r, f.name);
+	rig_set(&r, "ingest.unread=%zu", UNREAD_BYTES);
+	rig_set(&r, "ingest.backoff_min=20ms");
+	rig_set(&r, "ingest.backoff_max=50ms");
+	rig_listen(&r);
+	rig_start(&r);
+	wait_for(&f, is_reading, "the stream");
+	buf_init(&b, MIB(8));
+	for (int64_t seq = 1; seq <= count; seq++) {
+		buf_clear(&b);
+		put_frame(&b, "#account", "did:plc:a", seq, KIB(300));
+		raw_client_frame(f.client, 0x02, span_of(b.ptr, KIB(100)));
+		raw_client_frame(f.client, 0x80, span_of(b.ptr + KIB(100), b.len - KIB(100)));
+		wait_events(&f, (size_t)seq);
+		look(&pests);
+	}
+	wait_until(r.stage.loop, are_crowded_out, &pests, "pests are ended");
+	CHECK(pests.most > UNREAD_BYTES - 2 * PEST_BYTES);
+	CHECK(pests.most <= UNREAD_BYTES + (PESTS + 1) * OF_A_PEST + KIB(64));
+	CHECK_INT(f.requests, 1);
+	CHECK_INT(r.sink.count, count);
+	CHECK_INT(subscription(&f)->state, SUBSCRIPTION_READING);
+	buf_release(&b);
+	buf_release(&pests.part);
+	raw_server_free(pests.server);
+	finish(&r, &f);
+}
+
 static bool has_failed_often(void *arg)
 {
 	struct fake *f = arg;

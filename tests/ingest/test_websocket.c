@@ -7,8 +7,10 @@
 /* A socket without network: `in` is what the host sends, given out in pieces; `out` is what we
  * send. */
 struct side {
-	struct websocket_pool pool;
+	struct websocket_pool *pool; /* of its own, or one that others have too */
+	struct websocket_pool own;
 	struct websocket *socket;
+	unsigned crowded; /* calls */
 	struct buf in;
 	size_t piece; /* bytes a read gives at most */
 	bool end;     /* after `in`: the end of the stream instead of -EAGAIN */
@@ -58,22 +60,36 @@ static int side_message(void *arg, struct span message)
 	return 0;
 }
 
-static void side_init(struct side *s)
+static void side_crowded(void *arg)
 {
-	const struct websocket_handler h = {side_read, side_write, side_message, s};
+	struct side *s = arg;
+
+	s->crowded++;
+}
+
+/* pool: NULL for one of its own. */
+static void side_init_in(struct side *s, struct websocket_pool *pool)
+{
+	const struct websocket_handler h = {side_read, side_write, side_message, side_crowded, s};
 
 	*s = (struct side){.piece = SIZE_MAX, .take = 1000};
-	websocket_pool_init(&s->pool);
+	websocket_pool_init(&s->own, WEBSOCKET_POOL_MIN_BYTES);
+	s->pool = pool ? pool : &s->own;
 	buf_init(&s->in, MIB(16));
 	buf_init(&s->out, MIB(1));
 	buf_init(&s->got, MIB(16));
-	s->socket = websocket_new(&s->pool, &h);
+	s->socket = websocket_new(s->pool, &h);
+}
+
+static void side_init(struct side *s)
+{
+	side_init_in(s, NULL);
 }
 
 static void side_release(struct side *s)
 {
 	websocket_free(s->socket);
-	websocket_pool_release(&s->pool);
+	websocket_pool_release(&s->own);
 	buf_release(&s->in);
 	buf_release(&s->out);
 	buf_release(&s->got);
@@ -366,6 +382,111 @@ TEST(what_a_socket_holds_is_bounded)
 	websocket_receive(s.socket);
 	CHECK(websocket_is_holding(s.socket));
 	CHECK(websocket_memory_bytes(s.socket) <= HELD_MAX);
+	side_release(&s);
+}
+
+#define CROWD 40
+
+/* What they hold together, and never more than the pool allows. */
+static size_t crowd_bytes(struct side *sides, size_t count)
+{
+	size_t sum = 0;
+
+	for (size_t i = 0; i < count; i++)
+		sum += websocket_memory_bytes(sides[i].socket);
+	CHECK(sum <= WEBSOCKET_POOL_MIN_BYTES + count * KIB(12));
+	return sum;
+}
+
+/* More than all may hold, in messages that are not complete: the oldest of those with much go, and
+ * neither who holds little for longest nor who comes last. */
+TEST(what_all_sockets_hold_is_bounded)
+{
+	static struct side sides[CROWD];
+	size_t most = 0, bytes, crowded = 0, open = 0;
+
+	side_init(&sides[0]);
+	for (size_t i = 1; i < CROWD; i++)
+		side_init_in(&sides[i], &sides[0].own);
+	put_text(&sides[0], 0x02, "little");
+	websocket_receive(sides[0].socket);
+	for (size_t i = 1; i < CROWD; i++) {
+		put_length(&sides[i], 0x02, MIB(1));
+		websocket_receive(sides[i].socket);
+		bytes = crowd_bytes(sides, CROWD);
+		most = bytes > most ? bytes : most;
+		CHECK_INT(websocket_state(sides[i].socket), WEBSOCKET_OPEN);
+	}
+	CHECK(most > WEBSOCKET_POOL_MIN_BYTES - MIB(2)); /* the limit was reached */
+	for (size_t i = 1; i < CROWD; i++) {
+		bool is_open = websocket_state(sides[i].socket) == WEBSOCKET_OPEN;
+
+		CHECK_INT(sides[i].crowded, is_open ? 0 : 1);
+		CHECK(is_open || websocket_state(sides[i].socket) == WEBSOCKET_CROWDED);
+		CHECK(is_open || open == 0); /* the oldest went */
+		open += is_open;
+		crowded += !is_open;
+	}
+	CHECK(open >= 6); /* buffers double as they grow */
+	CHECK_INT(open + crowded, CROWD - 1);
+	put_text(&sides[0], 0x80, " by little");
+	websocket_receive(sides[0].socket);
+	CHECK_GOT(&sides[0], "[little by little]");
+	for (size_t i = CROWD; i-- > 0;)
+		side_release(&sides[i]);
+}
+
+/* The same of messages that wait to be taken; one that is ended lies in no list any more. */
+TEST(what_all_sockets_hold_back_is_bounded)
+{
+	static struct side sides[CROWD];
+	size_t crowded = 0;
+
+	side_init(&sides[0]);
+	for (size_t i = 1; i < CROWD; i++)
+		side_init_in(&sides[i], &sides[0].own);
+	for (size_t i = 0; i < CROWD; i++) {
+		sides[i].take = 0;
+		sides[i].verdict = -EAGAIN;
+		put_length(&sides[i], 0x82, MIB(2));
+		websocket_receive(sides[i].socket);
+		crowd_bytes(sides, CROWD);
+	}
+	for (size_t i = 0; i < CROWD; i++) {
+		crowded += sides[i].crowded;
+		sides[i].take = 1;
+		websocket_resume(sides[i].socket);
+		CHECK_INT(sides[i].got.len, sides[i].crowded ? 0 : MIB(2) + 2);
+	}
+	CHECK(crowded > 0);
+	CHECK(CROWD - crowded >= 4);
+	CHECK_INT(sides[0].own.bytes, 0);
+	CHECK_INT(sides[0].own.holder_count, 0);
+	for (size_t i = CROWD; i-- > 0;)
+		side_release(&sides[i]);
+}
+
+/* Nobody but itself is there to make room: it never has to. */
+TEST(one_alone_is_never_crowded_out)
+{
+	struct side s;
+
+	side_init(&s);
+	for (unsigned n = 0; n < 3; n++) {
+		s.take = 0;
+		s.verdict = -EAGAIN;
+		put_length(&s, 0x02, LIMIT_FRAME - 1);
+		put_length(&s, 0x80, 1);
+		put_length(&s, 0x82, LIMIT_FRAME);
+		websocket_receive(s.socket);
+		CHECK(websocket_is_holding(s.socket));
+		s.take = 2;
+		websocket_resume(s.socket);
+		websocket_receive(s.socket);
+		CHECK_INT(websocket_state(s.socket), WEBSOCKET_OPEN);
+		CHECK_INT(websocket_messages(s.socket), 2 * (n + 1));
+		buf_clear(&s.got);
+	}
 	side_release(&s);
 }
 
