@@ -5,7 +5,7 @@
  * TLS 1.2 and 1.3, nothing older; no renegotiation, no compression, no resumption: a session that
  * could be resumed would need a key that all replicas share and somebody renews.
  *
- * Where the kernel encrypts (CONFIG_TLS, Linux 4.13), events go to a consumer by sendfile as they do
+ * Where the kernel encrypts (CONFIG_TLS, Linux 4.13), events go to a consumer by sendfile as
  * without TLS. Where it does not, they are read and encrypted here, a record at a time, of which
  * OpenSSL keeps the one that the socket has not taken yet: TLS_RECORD_BYTES for a consumer that is
  * behind, and nothing for one that is not.
