@@ -25,13 +25,17 @@
 #define FILES       38 /* 5.1 GB */
 #define REPLAYERS   20
 
-#define LIVE_PER_SEC  700
-#define LIVE_EVENTS   (LIVE_PER_SEC * 3)
-#define LIVE_RUNS     3
-#define MEMORY_STEP   250 /* consumers that come between two looks at memory */
-#define MEMORY_STEPS  4
-#define LIVE_MANY     2000
-#define LATENCY_BYTES 2048
+#define LIVE_PER_SEC     700
+#define LIVE_EVENTS      (LIVE_PER_SEC * 3)
+#define LIVE_RUNS        3
+#define MEMORY_STEP      250 /* consumers that come between two looks at memory */
+#define MEMORY_STEPS     4
+#define LIVE_MANY        2000
+/* 2,000 times 700 events of 4 KiB are what one core sends at most: 5.7 GB a second. */
+#define LATENCY_BYTES    2048
+#define LATENCY_EVENTS   LIVE_PER_SEC
+#define LATENCY_RUNS     9
+#define LATENCY_RUNS_MIN 3 /* that are judged */
 
 #define BARE_BYTES ((uint64_t)1 << 33)
 #define WAIT_SEC   300
@@ -230,13 +234,14 @@ struct run {
 };
 
 /* Events at a rate that follows the clock, until every live consumer has them all. */
-static struct run live(struct server *s, struct readers *r, size_t consumers, size_t event_bytes)
+static struct run live(struct server *s, struct readers *r, size_t consumers, size_t events,
+		       size_t event_bytes)
 {
 	uint64_t from = bench_wall_nsec(), cpu = bench_other_nsec(s->pid);
 	uint64_t readers_cpu = bench_other_nsec(r->pid), starved = starved_nsec(s->pid);
 
 	readers_forget_waits(r);
-	for (uint64_t i = 0; i < LIVE_EVENTS; i++) {
+	for (uint64_t i = 0; i < events; i++) {
 		sleep_until(from + i * 1000000000 / LIVE_PER_SEC);
 		log_maker_add(&s->log, 1, event_bytes);
 		readers_note(r);
@@ -249,7 +254,7 @@ static struct run live(struct server *s, struct readers *r, size_t consumers, si
 	starved = starved_nsec(s->pid) - starved;
 	uint64_t took = bench_wall_nsec() - from;
 	struct run run = {
-		.per_cpu_sec = (double)(LIVE_EVENTS * consumers) * 1e9 / (double)cpu,
+		.per_cpu_sec = (double)(events * consumers) * 1e9 / (double)cpu,
 		.p50_ms = readers_wait_ms(r, 0.5),
 		.p99_ms = readers_wait_ms(r, 0.99),
 		.starved = (double)starved / (double)took,
@@ -289,29 +294,58 @@ static void measure_live(struct server *s)
 		memory[i] = add_consumers(s, &r);
 	bench_figure("fanout.rss_per_consumer_bytes", "B", memory, MEMORY_STEPS);
 	for (size_t i = 0; i < LIVE_RUNS; i++)
-		runs[i] = live(s, &r, MEMORY_STEPS * MEMORY_STEP, EVENT_BYTES).per_cpu_sec;
+		runs[i] = live(s, &r, MEMORY_STEPS * MEMORY_STEP, LIVE_EVENTS, EVENT_BYTES)
+				  .per_cpu_sec;
 	bench_figure("fanout.live_messages_per_cpu_s", "1/s", runs, LIVE_RUNS);
 	check_least("fanout.live_messages_per_cpu_s", runs, LIVE_RUNS, LIVE_PER_CPU_SEC_MIN);
 	CHECK_INT(r.counts->ended, 0);
 	readers_stop(&r);
 }
 
-/* Latency is fanout's only where it has a CPU to run on. */
-static void check_latency(double p99_ms, double starved)
+/* Runs in which fanout had a CPU to run on come first; returns how many they are. Of those that had
+ * none, the latency is the machine's. */
+static size_t sort_runs(struct run *runs, size_t count)
 {
-	if (starved > STARVED_MAX)
-		bench_say("latency is not judged: fanout had no CPU for %.0f %% of the time",
-			  starved * 100);
-	else if (p99_ms > P99_MS_MAX)
-		test_fail(__FILE__, __LINE__, "fanout.live_p99_ms is %.1f, more than %.1f", p99_ms,
-			  P99_MS_MAX);
+	size_t calm = 0;
+
+	for (size_t i = 0; i < count; i++) {
+		struct run run = runs[i];
+
+		if (run.starved > STARVED_MAX)
+			continue;
+		runs[i] = runs[calm];
+		runs[calm++] = run;
+	}
+	return calm;
+}
+
+static void report_latency(struct run *runs)
+{
+	size_t calm = sort_runs(runs, LATENCY_RUNS);
+	bool is_judged = calm >= LATENCY_RUNS_MIN;
+	size_t count = is_judged ? calm : LATENCY_RUNS;
+	double p50[LATENCY_RUNS], p99[LATENCY_RUNS], per_cpu_sec[LATENCY_RUNS];
+
+	for (size_t i = 0; i < LATENCY_RUNS; i++) {
+		p50[i] = runs[i].p50_ms;
+		p99[i] = runs[i].p99_ms;
+		per_cpu_sec[i] = runs[i].per_cpu_sec;
+	}
+	bench_say("fanout had a CPU when it wanted one in %zu of %d runs%s", calm, LATENCY_RUNS,
+		  is_judged ? "" : ", too few to judge latency by");
+	bench_figure("fanout.mixed_messages_per_cpu_s", "1/s", per_cpu_sec, LATENCY_RUNS);
+	bench_figure("fanout.live_p50_ms", "ms", p50, count);
+	bench_figure("fanout.live_p99_ms", "ms", p99, count);
+	if (is_judged && median(p99, count) > P99_MS_MAX)
+		test_fail(__FILE__, __LINE__, "fanout.live_p99_ms is %.1f, more than %.1f",
+			  median(p99, count), P99_MS_MAX);
 }
 
 /* Many that are live, and some that read all there is meanwhile. */
 static void measure_latency(struct server *s)
 {
 	struct readers r;
-	double p50[LIVE_RUNS], p99[LIVE_RUNS], starved[LIVE_RUNS];
+	struct run runs[LATENCY_RUNS];
 	uint64_t most = 0;
 
 	readers_start(&r, s->port, message_bytes(LATENCY_BYTES));
@@ -319,22 +353,18 @@ static void measure_latency(struct server *s)
 	readers_wait_open(&r);
 	readers_add(&r, READERS_REPLAY, REPLAYERS, "?cursor=0");
 	readers_wait_open(&r);
-	for (size_t i = 0; i < LIVE_RUNS; i++) {
+	for (size_t i = 0; i < LATENCY_RUNS; i++) {
 		uint64_t replayed = r.counts->bytes[READERS_REPLAY];
-		struct run run = live(s, &r, LIVE_MANY, LATENCY_BYTES);
+
+		runs[i] = live(s, &r, LIVE_MANY, LATENCY_EVENTS, LATENCY_BYTES);
 		replayed = r.counts->bytes[READERS_REPLAY] - replayed;
-		bench_say("meanwhile %.1f GB were replayed, and fanout holds %.1f MiB",
-			  (double)replayed / 1e9, (double)rss(s) / (double)MIB(1));
-		p50[i] = run.p50_ms;
-		p99[i] = run.p99_ms;
-		starved[i] = run.starved;
 		most = rss(s) > most ? rss(s) : most;
+		bench_say("meanwhile %.1f GB were replayed", (double)replayed / 1e9);
 	}
+	bench_say("fanout held %.1f MiB at most", (double)most / (double)MIB(1));
 	CHECK_INT(r.counts->ended, 0);
 	CHECK(most <= RSS_MAX(LIVE_MANY + REPLAYERS));
-	bench_figure("fanout.live_p50_ms", "ms", p50, LIVE_RUNS);
-	bench_figure("fanout.live_p99_ms", "ms", p99, LIVE_RUNS);
-	check_latency(median(p99, LIVE_RUNS), median(starved, LIVE_RUNS));
+	report_latency(runs);
 	readers_stop(&r);
 }
 
@@ -374,10 +404,10 @@ static void say_settings(void)
 	bench_setting("live", "as many, %d events a second of %d bytes, %d a run", LIVE_PER_SEC,
 		      EVENT_BYTES, LIVE_EVENTS);
 	bench_setting("latency",
-		      "%d consumers, %d more that replay, as many events of %d bytes; from the "
+		      "%d consumers, %d more that replay, %d events a run of %d bytes; from the "
 		      "notice until "
 		      "an event's last byte was read, by one consumer in %d",
-		      LIVE_MANY, REPLAYERS, LATENCY_BYTES, READERS_TIMED);
+		      LIVE_MANY, REPLAYERS, LATENCY_EVENTS, LATENCY_BYTES, READERS_TIMED);
 }
 
 TEST(fanout)
