@@ -4,6 +4,8 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "fanout/consumers.h"
+
 #include "tests/lib/fanout_rig.h"
 #include "tests/lib/stream_client.h"
 #include "tests/test.h"
@@ -152,6 +154,7 @@ TEST(outdated_and_future_cursors_are_told)
 {
 	struct server_settings settings = server_ordinary;
 	struct stream_client c;
+	uint64_t began_usec;
 	struct server s;
 
 	settings.first_seq = 100;
@@ -170,8 +173,11 @@ TEST(outdated_and_future_cursors_are_told)
 	CHECK(stream_open(&c, s.port, "?cursor=0", ""));
 	check_events(&c, 110, 135);
 	stream_close(&c);
+	/* Not before another replica's consumers could have heard of it here. */
+	began_usec = clock_usec();
 	CHECK(stream_open(&c, s.port, "?cursor=136", ""));
 	check_text(&c, "FutureCursor");
+	CHECK(clock_usec() - began_usec >= CONSUMERS_AHEAD_USEC / 2);
 	check_close(&c, 1008);
 	answer_close(&c);
 	check_end(&c);
