@@ -20,8 +20,8 @@
 #include "fanout/cursor.h"
 #include "fanout/quota.h"
 
-/* A cursor that this replica has not heard of may be of another one, which hears sooner. It is in the
- * future when a notice that comes after this time knows nothing of it either. */
+/* A cursor that this replica has not heard of may be of another one, which hears sooner. It is in
+ * the future when a notice that comes after this time knows nothing of it either. */
 #define CONSUMERS_AHEAD_USEC (500 * USEC_PER_MSEC)
 
 #define CONSUMERS_ROUND_USEC (20 * USEC_PER_MSEC)

@@ -4,10 +4,16 @@
  * consumer leaves libmicrohttpd altogether.
  *
  * Limits: PORT_CONNECTIONS_MAX at a time, PORT_CONNECTION_BYTES each, and so many of one client,
+<<<<<<< HEAD
  * unless it is a trusted proxy, as the settings say: whoever comes beyond is told and closed
  * (without TLS; with it, only closed). A request, from the first byte of its connection or the end
  * of the request before it to the end of its answer, takes the given time at most, however it
  * trickles.
+=======
+ * unless it is a trusted proxy, as the settings say: whoever comes beyond is told and closed. A
+ * request, from the first byte of its connection or the end of the request before it to the end of
+ * its answer, takes the given time at most, however it trickles.
+>>>>>>> a1a8d40 (Comments within their width)
  */
 #pragma once
 

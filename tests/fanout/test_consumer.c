@@ -191,8 +191,8 @@ TEST(outdated_and_future_cursors_are_told)
 	server_stop(&s);
 }
 
-/* Another replica, which has heard more, gave it the event: it is no cursor of the future, as long as
- * store says nothing. */
+/* Another replica, which has heard more, gave it the event: it is no cursor of the future, as long
+ * as store says nothing. */
 TEST(a_cursor_that_is_not_heard_of_yet_is_waited_for)
 {
 	struct stream_client ahead, exact, future;

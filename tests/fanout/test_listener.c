@@ -9,7 +9,7 @@
 #include "tests/lib/wait.h"
 #include "tests/test.h"
 
-/* Several real servers at one port: who gets connections, and what happens when one of them goes. */
+/* Real servers at one port: who gets connections, and what happens when one of them ends. */
 
 #define REPLICAS 3
 

@@ -58,8 +58,8 @@ int64_t server_metric(struct server *s, const char *sample);
 /* Waits until it is so. */
 bool server_reaches(struct server *s, const char *sample, int64_t value);
 
-/* Another one in its place, which serves the same log at another port. The one before has been asked
- * to stop, and whoever has to take something from it for its end has done so. */
+/* Another one in its place, which serves the same log at another port. The one before has been
+ * asked to stop, and whoever has to take something from it for its end has done so. */
 void server_succeed(struct server *s, const struct server_settings *settings);
 /* SIGTERM, in effect. */
 void server_ask_to_stop(struct server *s);
