@@ -331,6 +331,11 @@ size_t link_queued(const struct link *c)
 	return c->out.len;
 }
 
+size_t link_unsent(const struct link *c)
+{
+	return c->out.len + c->sending.len;
+}
+
 void link_clear(struct link *c)
 {
 	buf_trim(&c->out, KEEP_BYTES);

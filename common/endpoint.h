@@ -70,7 +70,9 @@ void *link_data(const struct link *c);
 void link_send(struct link *c, struct span head, struct span body);
 /* Bytes of messages that are not being written yet. */
 size_t link_queued(const struct link *c);
-/* Forgets those. */
+/* Bytes of those, and of what is being written. */
+size_t link_unsent(const struct link *c);
+/* Forgets what is queued. */
 void link_clear(struct link *c);
 /* Stops taking messages, so that the peer has to wait; or goes on. */
 void link_hold(struct link *c, bool hold);

@@ -10,18 +10,19 @@
 /* A pair's messages wait in our queue up to QUEUE_BYTES, or one that is larger; as much again, and
  * the kernel's buffers, are on their way. Two full batches of events, so that both ends are kept
  * busy. */
-#define QUEUE_BYTES         (2 * (size_t)LIMIT_BATCH_BYTES)
+#define QUEUE_BYTES       (2 * (size_t)LIMIT_BATCH_BYTES)
 /* For a subscriber that does not read; then the old give way to the new. */
-#define PUB_QUEUE_BYTES     KIB(64)
-/* For a caller that does not read: it is cut off. */
-#define REPLIES_QUEUE_BYTES (8 * (size_t)LIMIT_MESSAGE)
-#define SUBSCRIBERS_MAX     256
-#define CALLERS_MAX         256  /* on one rep pipe */
-#define CALLS_MAX           1024 /* under way on one req pipe, and from one caller on a rep pipe */
-#define CALLS_BYTES_MAX     (4 * (size_t)LIMIT_MESSAGE) /* of their requests */
-#define ID_BYTES            4
+#define PUB_QUEUE_BYTES   KIB(64)
+/* For all callers of a rep pipe that do not read: whoever has most is cut off. */
+#define REPLIES_BYTES_MAX (8 * ((size_t)LIMIT_MESSAGE + REPLY_HEAD_BYTES))
+#define REPLY_HEAD_BYTES  16 /* on the wire, the id included */
+#define SUBSCRIBERS_MAX   256
+#define CALLERS_MAX       256  /* on one rep pipe */
+#define CALLS_MAX         1024 /* under way on one req pipe, and from one caller on a rep pipe */
+#define CALLS_BYTES_MAX   (4 * (size_t)LIMIT_MESSAGE) /* of their requests */
+#define ID_BYTES          4
 /* Of the first byte: the id ends here. One from further away has others before it. */
-#define ID_BIT              0x80
+#define ID_BIT            0x80
 
 enum kind { KIND_PAIR, KIND_PUB, KIND_SUB, KIND_REP, KIND_REQ };
 
@@ -213,13 +214,43 @@ static void take_request(struct pipe *p, struct caller *caller, struct span mess
 			   span_of(message.ptr + ID_BYTES, message.len - ID_BYTES));
 }
 
+/* What is being written is there until the connection has ended. */
+static size_t cut_off(struct caller *caller)
+{
+	size_t freed = link_queued(caller->link);
+
+	link_clear(caller->link);
+	link_close(caller->link);
+	return freed;
+}
+
+/* Among what waits for all callers, for one of them. False if it is cut off: it has most itself, or
+ * what the other had cannot be freed at once. Then it comes back and asks again. */
+static bool make_room(struct caller *caller, size_t len)
+{
+	struct caller *c, *most = caller;
+	size_t sum = 0;
+
+	LIST_FOREACH(c, &caller->pipe->callers, in_pipe)
+	{
+		sum += link_unsent(c->link);
+		if (link_unsent(c->link) > link_unsent(most->link))
+			most = c;
+	}
+	if (len <= REPLIES_BYTES_MAX - sum)
+		return true;
+	sum -= cut_off(most);
+	if (most != caller && len <= REPLIES_BYTES_MAX - sum)
+		return true;
+	cut_off(caller);
+	return false;
+}
+
 void call_reply(struct call *c, struct span message)
 {
 	struct caller *caller = c->caller;
 
-	if (caller && link_queued(caller->link) >= REPLIES_QUEUE_BYTES)
-		link_close(caller->link);
-	else if (caller)
+	if (caller && make_room(caller, REPLY_HEAD_BYTES + message.len))
 		link_send(caller->link, span_of(c->id, ID_BYTES), message);
 	call_drop(c);
 }

@@ -1299,6 +1299,7 @@ TEST(caller_that_does_not_read)
 	struct closed closed;
 	struct buf reply;
 	char url[96];
+	int64_t most = 0;
 	int fd;
 
 	bench_init(&b);
@@ -1310,16 +1311,67 @@ TEST(caller_that_does_not_read)
 	WAIT(&b, server.count == 16);
 	buf_init(&reply, LIMIT_MESSAGE);
 	memset(buf_extend(&reply, LIMIT_MESSAGE), 0, LIMIT_MESSAGE);
-	/* Eight in the queue, and one that is being written. */
+	/* One that is being written and seven in the queue, for which it doubles. */
 	for (unsigned n = 0; n < 16; n++) {
 		call_reply(server.kept[n], buf_span(&reply));
 		CHECK_HELD(0, (16 + 1) * LIMIT_MESSAGE + 2 * END_BYTES);
+		if (endpoint_memory_bytes(NULL) > most)
+			most = endpoint_memory_bytes(NULL);
 	}
-	CHECK_HELD(8 * LIMIT_MESSAGE, (16 + 1) * LIMIT_MESSAGE + 2 * END_BYTES);
+	CHECK(most >= 8 * LIMIT_MESSAGE);
+	CHECK_HELD(0, LIMIT_MESSAGE + 2 * END_BYTES);
 	raw_watch(&closed, &b, fd);
 	WAIT(&b, closed.is);
 	close(fd);
 	buf_release(&reply);
+	pipe_close(server.pipe);
+	bench_release(&b);
+}
+
+#define DEAF 4
+
+/* What waits for all callers is bounded: some that read nothing do not take the place of one that
+ * does. */
+TEST(callers_that_do_not_read)
+{
+	struct bench b;
+	struct client *c = &clients[0];
+	struct buf reply;
+	char url[96];
+	int64_t most = 0;
+	int fds[DEAF];
+
+	bench_init(&b);
+	ipc_path(url, sizeof(url));
+	server_open(&server, &b, url, SIZE_MAX);
+	for (unsigned i = 0; i < DEAF; i++) {
+		fds[i] = raw_connect_as(url + strlen("ipc://"), 48);
+		for (unsigned n = 0; n < 4; n++)
+			raw_send(fds[i], 8, SPAN_LITERAL("\x80\0\0\1\0\0\0\0"));
+		WAIT(&b, server.count == 4 * (i + 1));
+	}
+	client_open(c, &b, url);
+	ask(c, PATIENCE_USEC, 0);
+	WAIT(&b, server.count == 4 * DEAF + 1);
+	buf_init(&reply, LIMIT_MESSAGE);
+	memset(buf_extend(&reply, LIMIT_MESSAGE), 0, LIMIT_MESSAGE);
+	for (unsigned n = 0; n < 4 * DEAF; n++) {
+		call_reply(server.kept[n / DEAF + n % DEAF * 4], buf_span(&reply));
+		CHECK_HELD(0, (2 * 8 + 1) * LIMIT_MESSAGE + (2 + DEAF) * END_BYTES);
+		if (endpoint_memory_bytes(NULL) > most)
+			most = endpoint_memory_bytes(NULL);
+	}
+	CHECK(most >= 8 * LIMIT_MESSAGE);
+	/* It may have to come back and to ask again. */
+	call_reply(server.kept[4 * DEAF], buf_span(&reply));
+	CHECK_HELD(0, (2 * 8 + 1) * LIMIT_MESSAGE + (2 + DEAF) * END_BYTES);
+	server.at_once_from = 0;
+	WAIT(&b, c->answered == 1);
+	CHECK_INT(c->failed, 0);
+	buf_release(&reply);
+	for (unsigned i = 0; i < DEAF; i++)
+		close(fds[i]);
+	pipe_close(c->pipe);
 	pipe_close(server.pipe);
 	bench_release(&b);
 }
