@@ -221,12 +221,10 @@ static void on_wake(void *arg)
 			consumer_pump(c);
 	}
 	took_usec = monotonic_usec() - took_usec;
-	uint64_t round_usec = 2 * took_usec;
-	if (round_usec > CONSUMERS_ROUND_USEC)
-		round_usec = CONSUMERS_ROUND_USEC;
+	uint64_t rest_usec = took_usec < CONSUMERS_REST_USEC ? took_usec : CONSUMERS_REST_USEC;
 	/* The loop's time is that of the turn's beginning, nearly the pass's. */
-	if (round_usec >= took_usec + REST_USEC_MIN)
-		loop_timer_set(s->loop, &s->rest, round_usec);
+	if (rest_usec >= REST_USEC_MIN)
+		loop_timer_set(s->loop, &s->rest, took_usec + rest_usec);
 }
 
 static void on_rested(void *arg)

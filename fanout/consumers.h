@@ -3,9 +3,9 @@
  * whatever came in meanwhile, and looked after now and then (progress, pings, deadlines).
  *
  * A call costs nearly the same for one event as for several, so a pass is followed by a rest as
- * long as itself, as far as both together stay within CONSUMERS_ROUND_USEC: few consumers get each
- * event at once, many get more of them with each call, and of very many a pass takes so long that
- * events gather without a rest.
+ * long as itself, up to CONSUMERS_REST_USEC: few consumers get each event at once, and many get
+ * more of them with each call. A long pass needs its rest too: in it the loop turns often enough to
+ * read the notices that came meanwhile, without which the next pass sends what is old by then.
  *
  * Bounded by settings.max, and by settings.max_per_client of one client. A place is taken before
  * the handshake and given back when the consumer ends, or was none after all.
@@ -24,7 +24,7 @@
  * the future when a notice that comes after this time knows nothing of it either. */
 #define CONSUMERS_AHEAD_USEC (500 * USEC_PER_MSEC)
 
-#define CONSUMERS_ROUND_USEC (20 * USEC_PER_MSEC)
+#define CONSUMERS_REST_USEC (10 * USEC_PER_MSEC)
 
 /* A hundred that come back in a second are a burden to nobody. */
 #define CONSUMERS_DRAIN_STEP_USEC (10 * USEC_PER_MSEC)
