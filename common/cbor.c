@@ -245,32 +245,39 @@ int cbor_get_type(struct reader *r, enum cbor_item_type type, struct cbor_item *
 
 int cbor_get_integer(struct reader *r, int64_t *ret)
 {
+	struct reader in = *r;
 	struct cbor_item item;
+	struct head head;
 
-	if (get_type(r, CBOR_INTEGER, &item) < 0)
+	if (get_head(&in, &head) < 0 || head.major > MAJOR_NEGATIVE ||
+	    get_integer(&head, &item) < 0)
 		return -EBADMSG;
+	*r = in;
 	*ret = item.integer;
+	return 0;
+}
+
+static inline int get_string_of(struct reader *r, unsigned major, struct span *ret)
+{
+	struct reader in = *r;
+	struct cbor_item item;
+	struct head head;
+
+	if (get_head(&in, &head) < 0 || head.major != major || get_string(&in, &head, &item) < 0)
+		return -EBADMSG;
+	*r = in;
+	*ret = item.bytes;
 	return 0;
 }
 
 int cbor_get_text(struct reader *r, struct span *ret)
 {
-	struct cbor_item item;
-
-	if (get_type(r, CBOR_TEXT, &item) < 0)
-		return -EBADMSG;
-	*ret = item.bytes;
-	return 0;
+	return get_string_of(r, MAJOR_TEXT, ret);
 }
 
 int cbor_get_bytes(struct reader *r, struct span *ret)
 {
-	struct cbor_item item;
-
-	if (get_type(r, CBOR_BYTES, &item) < 0)
-		return -EBADMSG;
-	*ret = item.bytes;
-	return 0;
+	return get_string_of(r, MAJOR_BYTES, ret);
 }
 
 int cbor_get_boolean(struct reader *r, bool *ret)

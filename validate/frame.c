@@ -234,32 +234,36 @@ static enum verdict get_ops(struct reader *r, struct frame *f)
 
 struct field {
 	const char *name;
+	size_t len; /* of the name */
 	unsigned kinds;
 	unsigned required; /* by these of the kinds */
 	enum verdict (*get)(struct reader *r, struct frame *f);
 };
 
+#define NAME(s) s, sizeof(s) - 1
+
 static const struct field fields[] = {
-	{"seq", ALL, ALL, get_seq},
-	{"time", ALL, ALL, get_time},
-	{"repo", COMMIT, COMMIT, get_did},
-	{"did", ALL & ~COMMIT, ALL & ~COMMIT, get_did},
-	{"ops", COMMIT, COMMIT, get_ops},
-	{"rev", COMMIT | SYNC, COMMIT | SYNC, get_rev},
-	{"since", COMMIT, COMMIT, get_since},
-	{"blocks", COMMIT | SYNC, COMMIT | SYNC, get_blocks},
-	{"commit", COMMIT, COMMIT, get_commit},
-	{"prevData", COMMIT, 0, get_prev_data},
-	{"handle", IDENTITY, 0, get_handle},
-	{"active", ACCOUNT, ACCOUNT, get_active},
-	{"status", ACCOUNT, 0, get_status},
+	{NAME("seq"), ALL, ALL, get_seq},
+	{NAME("time"), ALL, ALL, get_time},
+	{NAME("repo"), COMMIT, COMMIT, get_did},
+	{NAME("did"), ALL & ~COMMIT, ALL & ~COMMIT, get_did},
+	{NAME("ops"), COMMIT, COMMIT, get_ops},
+	{NAME("rev"), COMMIT | SYNC, COMMIT | SYNC, get_rev},
+	{NAME("since"), COMMIT, COMMIT, get_since},
+	{NAME("blocks"), COMMIT | SYNC, COMMIT | SYNC, get_blocks},
+	{NAME("commit"), COMMIT, COMMIT, get_commit},
+	{NAME("prevData"), COMMIT, 0, get_prev_data},
+	{NAME("handle"), IDENTITY, 0, get_handle},
+	{NAME("active"), ACCOUNT, ACCOUNT, get_active},
+	{NAME("status"), ACCOUNT, 0, get_status},
 };
 
 /* -1: unknown, or without meaning in this kind. */
 static int find_field(struct span key, unsigned kind)
 {
 	for (size_t i = 0; i < ARRAY_SIZE(fields); i++)
-		if (fields[i].kinds & kind && span_is(key, fields[i].name))
+		if (fields[i].kinds & kind && fields[i].len == key.len &&
+		    memcmp(fields[i].name, key.ptr, key.len) == 0)
 			return (int)i;
 	return -1;
 }

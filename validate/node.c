@@ -17,6 +17,7 @@
 #define ENTRY_VALUE  "\x61\x76"     /* "v" */
 #define LINK         "\xd8\x2a\x58\x25\x00\x01\x71\x12\x20"
 #define NULL_LINK    "\xf6"
+#define CID_HEAD     "\xd8\x2a\x58\x25\x00" /* before a CID of CID_SIZE bytes */
 
 unsigned node_height_of(const uint8_t digest[static SHA256_SIZE])
 {
@@ -62,6 +63,24 @@ static int get_link(struct reader *r, const uint8_t **ret)
 	return 0;
 }
 
+/* A CID of any kind; nearly all have the same size. */
+static int get_value(struct reader *r, struct span *ret)
+{
+	const size_t head = sizeof(CID_HEAD) - 1;
+	struct cbor_item item;
+
+	if (r->left >= head + CID_SIZE && memcmp(r->ptr, CID_HEAD, head) == 0) {
+		*ret = span_of(r->ptr + head, CID_SIZE);
+		r->ptr += head + CID_SIZE;
+		r->left -= head + CID_SIZE;
+		return 0;
+	}
+	if (cbor_get_type(r, CBOR_CID, &item) < 0)
+		return -EBADMSG;
+	*ret = item.bytes;
+	return 0;
+}
+
 /*
  * The whole key, from what it shares with the last one and the rest; both limits are kept. It must
  * come after the last one, and differ from it at once where the shared prefix ends, else the prefix
@@ -96,19 +115,16 @@ static int get_entry(struct reader *r, struct arena *a, const struct entry *last
 		     struct entry *ret)
 {
 	const uint8_t *start = r->ptr;
-	struct cbor_item value;
 	struct span suffix;
 	int64_t prefix;
 
 	if (get_literal(r, SPAN_LITERAL(ENTRY_SUFFIX)) < 0 || cbor_get_bytes(r, &suffix) < 0 ||
 	    get_literal(r, SPAN_LITERAL(ENTRY_PREFIX)) < 0 || cbor_get_integer(r, &prefix) < 0 ||
 	    get_literal(r, SPAN_LITERAL(ENTRY_RIGHT)) < 0 || get_link(r, &ret->raw_right) < 0 ||
-	    get_literal(r, SPAN_LITERAL(ENTRY_VALUE)) < 0 ||
-	    cbor_get_type(r, CBOR_CID, &value) < 0 ||
+	    get_literal(r, SPAN_LITERAL(ENTRY_VALUE)) < 0 || get_value(r, &ret->value) < 0 ||
 	    make_key(a, last ? last->key : SPAN_EMPTY, prefix, suffix, key_bytes, &ret->key) < 0)
 		return -EBADMSG;
 	ret->next = NULL;
-	ret->value = value.bytes;
 	ret->right = (struct link){.stub = ret->raw_right};
 	ret->raw = span_of(start, (size_t)(r->ptr - start));
 	ret->after = last;
