@@ -43,6 +43,7 @@ struct fanout {
 	struct gateway gateway;
 	struct tls_server *tls; /* NULL: the public port is plain */
 	struct port *port;
+	size_t answer_bytes;    /* of answers on the port that are not sent yet */
 	struct loop_timer hold; /* of the port, until the log is known, or for FANOUT_HOLD_USEC */
 	struct pipe *head;
 	struct log_limit head_log;

@@ -363,7 +363,7 @@ static int64_t count_bytes(void *arg)
 
 	for (const struct visit *v = p->visits; v; v = v->next)
 		n += (int64_t)(PORT_CONNECTION_BYTES + CONNECTION_OWN_BYTES + sizeof(*v));
-	return n + (int64_t)quota_bytes(&p->quota);
+	return n + (int64_t)(quota_bytes(&p->quota) + p->fanout->answer_bytes);
 }
 
 /* It closes connections of its own accord only then: the limit is kept by the listener. */

@@ -73,8 +73,23 @@ static struct MHD_Response *must(struct MHD_Response *r)
 	return r;
 }
 
+static bool has_room_for(const struct request *q, size_t bytes)
+{
+	size_t held = q->fanout->answer_bytes;
+
+	return bytes <= REQUEST_SMALL_BYTES ||
+	       (held < REQUEST_ANSWERS_BYTES && bytes <= REQUEST_ANSWERS_BYTES - held);
+}
+
 void request_answer(struct request *q, unsigned status, const char *type, struct span body)
 {
+	if (!has_room_for(q, body.len)) {
+		request_answer_error(q, 503, "NotEnoughResources",
+				     "Too many answers are not read yet.");
+		return;
+	}
+	q->answer_bytes = body.len;
+	q->fanout->answer_bytes += body.len;
 	/* It copies, and takes a pointer to what it may change only for the sake of its other
 	 * modes. */
 	struct MHD_Response *r = must(MHD_create_response_from_buffer(
@@ -351,6 +366,7 @@ void request_free(struct request *q)
 	assert(!q->waiting);
 	if (q->has_place)
 		consumers_give_back(&q->fanout->consumers, &q->visitor);
+	q->fanout->answer_bytes -= q->answer_bytes;
 	buf_release(&q->body);
 	free(q);
 }

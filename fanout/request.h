@@ -3,7 +3,8 @@
  * the CORS headers and the Server header by which relays recognise each other.
  *
  * Trusts nothing: parameters and body are bounded (XRPC_PARAM_MAX, LIMIT_XRPC_BODY), and whoever
- * uses them looks at their syntax.
+ * uses them looks at their syntax. Answers that clients do not read take REQUEST_ANSWERS_BYTES over
+ * all connections; then there is 503 instead of those that are not small.
  *
  * Owner: libmicrohttpd's connection; it lives from the first call of request_take to request_free,
  * over a wait for another stage.
@@ -12,10 +13,15 @@
 
 #include <jansson.h>
 
+#include "common/limits.h"
 #include "common/message.h"
 
 #include "fanout/consumer.h"
 #include "fanout/cursor.h"
+
+/* A few of the largest that another stage gives. */
+#define REQUEST_ANSWERS_BYTES (8 * (size_t)LIMIT_MESSAGE)
+#define REQUEST_SMALL_BYTES   KIB(4) /* and so much for each connection */
 
 struct MHD_Connection;
 struct fanout;
@@ -27,6 +33,7 @@ struct request {
 	const struct route *route; /* NULL: there is none */
 	struct buf body;
 	size_t body_bytes; /* that came, kept or not */
+	size_t answer_bytes;
 	bool answered;
 	bool waiting;           /* for another stage's reply; the connection is suspended */
 	const char *extra_name; /* one more header for the answer */

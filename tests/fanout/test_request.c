@@ -420,6 +420,44 @@ TEST(a_client_that_leaves_during_a_call_harms_nobody)
 
 #define HEADS_REFUSED METRIC("relay_head_notices_refused_total")
 
+#define ANSWERS(code)                                                                              \
+	"relay_http_requests_total{" INSTANCE ",path=\"" SYNC "getRepoStatus\",code=\"" code "\"}"
+#define HELD "relay_accounted_bytes{" INSTANCE ",what=\"http\"}"
+
+/* Of clients that ask and do not read, each with an answer that no socket takes whole. */
+TEST(answers_that_are_not_read_are_bounded)
+{
+	static const int64_t fit = REQUEST_ANSWERS_BYTES / (SERVER_LARGE_BYTES + 16);
+	struct stream_client c[16];
+	struct buf answer;
+	struct server s;
+
+	buf_init(&answer, MIB(8));
+	server_start(&s, &server_ordinary);
+	server_add(&s, 1, 100);
+	for (int64_t i = 0; i < (int64_t)ARRAY_SIZE(c); i++) {
+		stream_connect(&c[i], s.port, 4096);
+		stream_send(&c[i], SPAN_LITERAL("GET " SYNC "getRepoStatus?did=large HTTP/1.1\r\n"
+						"Host: relay\r\n\r\n"));
+		if (i < fit)
+			server_reaches(&s, ANSWERS("200"), i + 1);
+		else
+			server_reaches(&s, ANSWERS("503"), i + 1 - fit);
+	}
+	CHECK(server_metric(&s, HELD) >= fit * (int64_t)SERVER_LARGE_BYTES);
+	CHECK(server_metric(&s, HELD) <=
+	      (int64_t)(REQUEST_ANSWERS_BYTES + ARRAY_SIZE(c) * (REQUEST_SMALL_BYTES + KIB(24))));
+	/* Small ones are answered all the while, and large ones when others are gone. */
+	CHECK_INT(http_ask(s.port, "GET", SYNC "getRepoStatus?did=a", "", "", &answer), 200);
+	for (size_t i = 0; i < ARRAY_SIZE(c); i++)
+		stream_close(&c[i]);
+	for (int i = 0; i < 4000 && server_metric(&s, HELD) > (int64_t)MIB(1); i++)
+		usleep(5000);
+	CHECK_INT(http_ask(s.port, "GET", SYNC "getRepoStatus?did=large", "", "", &answer), 200);
+	buf_release(&answer);
+	server_stop(&s);
+}
+
 TEST(a_disk_without_room_is_told_and_the_log_is_served)
 {
 	struct stream_client c;

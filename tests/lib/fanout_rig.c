@@ -110,6 +110,15 @@ static void child_ready(void *arg, uint32_t events)
 }
 
 /* Says who answers, and what was asked. */
+static void answer_large(struct call *call)
+{
+	char *text = xmalloc(SERVER_LARGE_BYTES);
+
+	memset(text, 'x', SERVER_LARGE_BYTES);
+	xrpc_answer(call, 200, json_pack("{s:o}", "text", json_stringn(text, SERVER_LARGE_BYTES)));
+	free(text);
+}
+
 static void child_answer(struct call *call, const char *stage, struct span message)
 {
 	struct reader r = reader_of(message);
@@ -130,6 +139,11 @@ static void child_answer(struct call *call, const char *stage, struct span messa
 
 		CHECK_INT(span_to_str(q.params[i].name, name, sizeof(name)), 0);
 		json_object_set_new(params, name, xrpc_text(q.params[i].value));
+	}
+	if (span_is(xrpc_param(&q, "did"), "large")) {
+		json_decref(params);
+		answer_large(call);
+		return;
 	}
 	if (span_is(xrpc_param(&q, "did"), "missing")) {
 		json_decref(params);

@@ -1,6 +1,7 @@
 /*
  * The real fanout on a free loopback port, in a child, and a log for it. The child also plays store
- * and ingest, as the test tells it over a socket; its calls are answered with what was asked. nng
+ * and ingest, as the test tells it over a socket; its calls are answered with what was asked (and
+ * those of did=drop not at all, of did=large with SERVER_LARGE_BYTES). nng
  * starts threads, so the test itself never touches it.
  *
  * Whatever is waited for is asked for again and again, for 20 seconds at most.
@@ -12,6 +13,8 @@
 #include "fanout/tls_server.h"
 
 #include "tests/lib/log_maker.h"
+
+#define SERVER_LARGE_BYTES MIB(6)
 
 struct server_settings {
 	uint64_t ping_usec, progress_usec, request_usec, drain_usec;
