@@ -137,6 +137,8 @@ void consumer_free(struct consumer *c, enum consumer_end end)
 	consumers_give_back(set, &c->visitor);
 	if (set->drain_next == c)
 		set->drain_next = c->next;
+	if (set->next_served == c)
+		set->next_served = c->next;
 	free(c);
 	if (--set->count == 0 && set->stopping)
 		set->stopped(set->stopped_arg);

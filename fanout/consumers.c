@@ -210,27 +210,57 @@ static uint64_t monotonic_usec(void)
 	return (uint64_t)ts.tv_sec * USEC_PER_SEC + (uint64_t)ts.tv_nsec / 1000;
 }
 
-static void on_wake(void *arg)
+/* None after a pass that took long enough for events to gather. */
+static uint64_t rest_after(uint64_t pass_usec)
 {
-	struct consumers *s = arg;
-	uint64_t took_usec = monotonic_usec();
+	uint64_t left_usec = pass_usec < 2 * CONSUMERS_REST_USEC
+				     ? 2 * CONSUMERS_REST_USEC - pass_usec
+				     : 0;
 
-	for (struct consumer *c = s->first, *next; c; c = next) {
-		next = c->next;
+	return pass_usec < left_usec ? pass_usec : left_usec;
+}
+
+/* A part of a pass. */
+static void serve_some(struct consumers *s)
+{
+	uint64_t usec = monotonic_usec();
+
+	for (size_t i = 0; s->next_served && i < CONSUMERS_SERVED_AT_ONCE; i++) {
+		struct consumer *c = s->next_served;
+
+		s->next_served = c->next;
 		if (!(c->events & EPOLLOUT))
 			consumer_pump(c);
 	}
-	took_usec = monotonic_usec() - took_usec;
-	uint64_t rest_usec = took_usec < CONSUMERS_REST_USEC ? took_usec : CONSUMERS_REST_USEC;
-	/* The loop's time is that of the turn's beginning, nearly the pass's. */
-	if (rest_usec >= REST_USEC_MIN)
-		loop_timer_set(s->loop, &s->rest, took_usec + rest_usec);
+	usec = monotonic_usec() - usec;
+	s->pass_usec += usec;
+	if (s->next_served) {
+		loop_timer_set(s->loop, &s->rest, 0); /* in the loop's next turn */
+		return;
+	}
+	uint64_t rest_usec = rest_after(s->pass_usec);
+	/* The loop's time is that of the turn's beginning, nearly this part's. */
+	if (rest_usec >= REST_USEC_MIN || s->wake_due)
+		loop_timer_set(s->loop, &s->rest, usec + rest_usec);
+}
+
+static void on_wake(void *arg)
+{
+	struct consumers *s = arg;
+
+	s->next_served = s->first;
+	s->pass_usec = 0;
+	serve_some(s);
 }
 
 static void on_rested(void *arg)
 {
 	struct consumers *s = arg;
 
+	if (s->next_served) {
+		serve_some(s);
+		return;
+	}
 	if (s->wake_due)
 		loop_task_queue(s->loop, &s->wake);
 	s->wake_due = false;

@@ -3,9 +3,10 @@
  * whatever came in meanwhile, and looked after now and then (progress, pings, deadlines).
  *
  * A call costs nearly the same for one event as for several, so a pass is followed by a rest as
- * long as itself, up to CONSUMERS_REST_USEC: few consumers get each event at once, and many get
- * more of them with each call. A long pass needs its rest too: in it the loop turns often enough to
- * read the notices that came meanwhile, without which the next pass sends what is old by then.
+ * long as itself, until both take twice CONSUMERS_REST_USEC: few consumers get each event at once,
+ * and many get more of them with each call. A pass goes on over turns of the loop, some consumers in
+ * each, so that notices are read meanwhile and who is served late gets what is new by then: nobody
+ * waits for longer than a pass. Those that are behind have their turns in between.
  *
  * Bounded by settings.max, and by settings.max_per_client of one client. A place is taken before
  * the handshake and given back when the consumer ends, or was none after all.
@@ -24,7 +25,8 @@
  * the future when a notice that comes after this time knows nothing of it either. */
 #define CONSUMERS_AHEAD_USEC (500 * USEC_PER_MSEC)
 
-#define CONSUMERS_REST_USEC (10 * USEC_PER_MSEC)
+#define CONSUMERS_REST_USEC      (10 * USEC_PER_MSEC)
+#define CONSUMERS_SERVED_AT_ONCE 64 /* about a millisecond of calls */
 
 /* A hundred that come back in a second are a burden to nobody. */
 #define CONSUMERS_DRAIN_STEP_USEC (10 * USEC_PER_MSEC)
@@ -51,8 +53,10 @@ struct consumers {
 	uint64_t last_id;
 	size_t ahead_count; /* consumers with ahead_since_usec */
 	struct loop_task wake;
-	struct loop_timer rest; /* after a pass; what comes in meanwhile waits for its end */
-	bool wake_due;
+	struct consumer *next_served; /* of the pass that is under way; NULL: none is */
+	uint64_t pass_usec;           /* that it took so far */
+	struct loop_timer rest;       /* set: a pass goes on, or what comes in waits for a rest */
+	bool wake_due;                /* to be woken after it */
 	struct loop_timer check;
 	bool stopping;
 	struct loop_timer drain;
