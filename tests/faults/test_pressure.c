@@ -40,6 +40,46 @@ static int64_t metric(struct scene *s, const char *member, const char *name)
 	return group_metric(s->group, member, name, "");
 }
 
+/* Bytes of a row of a member's account. */
+static int64_t row(struct scene *s, const char *member, const char *what)
+{
+	char label[64];
+
+	snprintf(label, sizeof(label), ",what=\"%s\"", what);
+	return group_metric(s->group, member, "relay_accounted_bytes", label);
+}
+
+/* Of one end of a pipe: what it reads ahead, and two queues, doubled as buffers grow. */
+#define PIPE_END_BYTES (KIB(128) + 2 * KIB(512) + KIB(4))
+/* Of ingest: a lane, calls to store and resolve, calls of fanout, control. */
+#define INGEST_PIPES   5
+/* Of a validate: its lane's two ends, identities, control. */
+#define VALIDATE_PIPES 4
+
+/* A host waits when its next event does not fit, so nearly all of the window is taken. */
+static void check_ingest_is_full(struct scene *s)
+{
+	int64_t window = metric(s, "ingest", "relay_window_bytes");
+
+	CHECK(window > (int64_t)SCENE_WINDOW_BYTES / 4 * 3);
+	CHECK(window <= (int64_t)SCENE_WINDOW_BYTES);
+	CHECK(row(s, "ingest", "window") >= window);
+	CHECK(row(s, "ingest", "window") <= (int64_t)SCENE_WINDOW_BYTES * 3 / 2);
+	CHECK(row(s, "ingest", "connections") <= SCENE_HOSTS * (int64_t)KIB(512));
+	CHECK(row(s, "ingest", "pipes") <= INGEST_PIPES * (int64_t)PIPE_END_BYTES);
+}
+
+/* What waits in a validate. */
+static void check_validate_is_bounded(struct scene *s)
+{
+	int64_t waiting = row(s, "validate-0", "waiting");
+
+	CHECK(waiting >= 0);
+	CHECK(waiting <= (int64_t)SCENE_WINDOW_BYTES * 3);
+	CHECK(row(s, "validate-0", "buffers") <= (int64_t)LIMIT_MESSAGE);
+	CHECK(row(s, "validate-0", "pipes") <= VALIDATE_PIPES * (int64_t)PIPE_END_BYTES);
+}
+
 static int health(struct scene *s, struct buf *body)
 {
 	return group_get(s->group, "/_health", body);
@@ -67,7 +107,8 @@ TEST(a_full_disk)
 	CHECK(test_contains(buf_span(&body), "store: no room on the disk"));
 	/* No host is read any more, and what is in the window stays bounded. */
 	WAIT_FOR(&s, metric(&s, "ingest", "relay_hosts_paused") == SCENE_HOSTS);
-	CHECK(metric(&s, "ingest", "relay_window_bytes") <= (int64_t)SCENE_WINDOW_BYTES);
+	check_ingest_is_full(&s);
+	check_validate_is_bounded(&s);
 	/* What there is is served. */
 	client_open(&late, s.loop, group_port(s.group), 0, s.judge, "late");
 	WAIT_FOR(&s, client_last_seq(&late) >= client_last_seq(&s.clients[SCENE_STAYS]));
@@ -131,7 +172,9 @@ static void stand_still(unsigned place, const char *member)
 	sent = player_sent(s.player);
 	scene_pass(&s, USEC_PER_SEC);
 	CHECK_INT(metric(&s, "ingest", "relay_frames_received_total"), frames);
-	CHECK(metric(&s, "ingest", "relay_window_bytes") <= (int64_t)SCENE_WINDOW_BYTES);
+	check_ingest_is_full(&s);
+	if (strcmp(member, "store") == 0)
+		check_validate_is_bounded(&s);
 	CHECK(metric(&s, "ingest", "relay_window_age_seconds") >= 1);
 	/* The window, and for each host a message that is held and what its socket gave before. */
 	CHECK(resident_bytes(group_pid(s.group, "ingest")) <
@@ -176,7 +219,10 @@ TEST(resolve_is_away)
 	/* Until what waits has filled the windows. */
 	WAIT_FOR(&s, judge_reader_count(stays->judged) > count + PER_SEC / 2);
 	CHECK(stays->silence_usec < SCENE_STALL_USEC);
-	CHECK(metric(&s, "validate-0", "relay_events_waiting") > 0);
+	WAIT_FOR(&s, metric(&s, "ingest", "relay_hosts_paused") == SCENE_HOSTS);
+	check_ingest_is_full(&s);
+	check_validate_is_bounded(&s);
+	CHECK(row(&s, "validate-0", "waiting") > (int64_t)SCENE_WINDOW_BYTES / 2);
 	printf("# %" PRIu64 " events without resolve, the longest silence %" PRIu64 " ms\n",
 	       judge_reader_count(stays->judged) - count, stays->silence_usec / 1000);
 	CHECK_INT(scene_signal(&s, 1u << 1, SIGCONT), 1);
