@@ -18,6 +18,20 @@ static void reply(struct call *call, uint16_t status, struct span body)
 	buf_release(&message);
 }
 
+bool xrpc_refuse_foreign(struct call *call, struct span message)
+{
+	unsigned version;
+	struct buf b;
+
+	if (!message_is_foreign(message, &version))
+		return false;
+	buf_init(&b, 2);
+	message_put_type(&b, MESSAGE_REFUSED);
+	call_reply(call, buf_span(&b));
+	buf_release(&b);
+	return true;
+}
+
 void xrpc_answer(struct call *call, uint16_t status, json_t *body)
 {
 	char *text = NULL;

@@ -16,6 +16,9 @@ void xrpc_error(struct call *call, uint16_t status, const char *name, const char
 /* Parameter `limit`: fallback if absent; -EINVAL if it is no number within 1 to max. */
 int xrpc_limit(const struct xrpc_request *q, unsigned max, unsigned fallback,
 	       unsigned *ret) MUST_CHECK;
+/* Whether the call is of another version: then it is taken, and answered with MESSAGE_REFUSED, so
+ * that the caller need not wait for its time to run out. */
+bool xrpc_refuse_foreign(struct call *call, struct span message);
 /* A JSON string; text that is not UTF-8 gives an empty one. */
 json_t *xrpc_text(struct span s);
 

@@ -67,14 +67,27 @@ static int decode_reply(struct span message, struct xrpc_reply *ret)
 	return 0;
 }
 
+/* While stages are replaced by those of another version. */
+static void answer_foreign(struct request *q, unsigned version)
+{
+	char text[64];
+
+	snprintf(text, sizeof(text), "%s speaks another version (%u).",
+		 stage_names[q->route->stage], version);
+	request_answer_error(q, 503, "UpstreamFailure", text);
+}
+
 static void on_reply(void *arg, int error, struct span message)
 {
 	struct request *q = arg;
 	struct xrpc_reply reply;
+	unsigned version;
 
 	request_resume(q);
 	if (error < 0) {
 		answer_failure(q, error);
+	} else if (message_is_foreign(message, &version)) {
+		answer_foreign(q, version);
 	} else if (decode_reply(message, &reply) < 0) {
 		log_error("reply of %s to %s does not decode", stage_names[q->route->stage],
 			  q->route->path);

@@ -391,6 +391,8 @@ static void on_request(void *arg, struct call *call, struct span message)
 	struct reader r = reader_of(message);
 	enum message_type type;
 
+	if (xrpc_refuse_foreign(call, message))
+		return;
 	if (message_get_type(&r, &type) != 0 || type != MESSAGE_XRPC)
 		call_drop(call);
 	else

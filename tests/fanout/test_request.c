@@ -420,6 +420,20 @@ TEST(a_client_that_leaves_during_a_call_harms_nobody)
 
 #define HEADS_REFUSED METRIC("relay_head_notices_refused_total")
 
+TEST(a_stage_of_another_version_is_told_of_at_once)
+{
+	struct buf answer;
+	struct server s;
+
+	buf_init(&answer, MIB(1));
+	server_start(&s, &server_ordinary);
+	server_add(&s, 1, 100);
+	CHECK_INT(http_ask(s.port, "GET", SYNC "getRepoStatus?did=foreign", "", "", &answer), 503);
+	CHECK(http_has(&answer, "store speaks another version (2)"));
+	buf_release(&answer);
+	server_stop(&s);
+}
+
 #define ANSWERS(code)                                                                              \
 	"relay_http_requests_total{" INSTANCE ",path=\"" SYNC "getRepoStatus\",code=\"" code "\"}"
 #define HELD "relay_accounted_bytes{" INSTANCE ",what=\"http\"}"

@@ -320,6 +320,30 @@ TEST(other_hosts_are_refused)
 	office_release(&o);
 }
 
+static void on_raw_reply(void *arg, int error, struct span reply)
+{
+	struct office *o = arg;
+
+	CHECK_INT(error, 0);
+	CHECK_INT(reply.len, 2);
+	if (reply.len == 2) {
+		CHECK_INT(reply.ptr[0], MESSAGE_VERSION);
+		CHECK_INT(reply.ptr[1], MESSAGE_REFUSED);
+	}
+	o->answered = true;
+}
+
+TEST(a_call_of_another_version_is_answered)
+{
+	struct office o;
+
+	office_init(&o);
+	o.answered = false;
+	pipe_call(o.caller, SPAN_LITERAL("\x02\x20 whatever"), 30 * USEC_PER_SEC, on_raw_reply, &o);
+	wait_until(o.rig.stage.loop, is_answered, &o, "the answer");
+	office_release(&o);
+}
+
 TEST(bad_requests)
 {
 	static const char *const bodies[] = {

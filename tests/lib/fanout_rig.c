@@ -145,6 +145,11 @@ static void child_answer(struct call *call, const char *stage, struct span messa
 		answer_large(call);
 		return;
 	}
+	if (span_is(xrpc_param(&q, "did"), "foreign")) {
+		json_decref(params);
+		call_reply(call, SPAN_LITERAL("\x02\x09"));
+		return;
+	}
 	if (span_is(xrpc_param(&q, "did"), "missing")) {
 		json_decref(params);
 		xrpc_error(call, 400, "RepoNotFound", "no such repo");
