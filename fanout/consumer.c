@@ -375,7 +375,9 @@ static void read_some(struct consumer *c)
 	if (n > 0)
 		consumer_feed(c, span_of(bytes, (size_t)n));
 	else if (n == 0 || (errno != EAGAIN && errno != EINTR))
-		consumer_free(c, c->closing ? c->end : END_GONE);
+		consumer_free(c, c->closing                 ? c->end
+				 : n < 0 && errno == EDQUOT ? END_FLOOD
+							    : END_GONE);
 	else
 		consumer_pump(c);
 }

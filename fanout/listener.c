@@ -108,6 +108,13 @@ static void note_trouble(struct listener *l, int error)
 	watch(l);
 }
 
+/* What else there is concerns that one connection, which has gone again [accept(2)]. */
+static bool is_ours(int error)
+{
+	return error == EAGAIN || error == EMFILE || error == ENFILE || error == ENOBUFS ||
+	       error == ENOMEM;
+}
+
 /* false: there is none, or none can be taken. */
 static bool accept_one(struct listener *l, int *ret_error)
 {
@@ -115,12 +122,10 @@ static bool accept_one(struct listener *l, int *ret_error)
 	socklen_t len = sizeof(address);
 	int fd = accept4(l->fd, (struct sockaddr *)&address, &len, SOCK_CLOEXEC | SOCK_NONBLOCK);
 
-	*ret_error = fd < 0 ? errno : 0;
+	*ret_error = fd < 0 && is_ours(errno) ? errno : 0;
 	if (fd >= 0)
 		l->handler.accepted(l->handler.arg, fd, (struct sockaddr *)&address, len);
-	/* What else there is concerns that one connection, which has gone again [accept(2)]. */
-	return fd >= 0 || (*ret_error != EAGAIN && *ret_error != EMFILE && *ret_error != ENFILE &&
-			   *ret_error != ENOBUFS && *ret_error != ENOMEM);
+	return *ret_error == 0;
 }
 
 static void on_ready(void *arg, uint32_t events)

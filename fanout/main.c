@@ -22,6 +22,11 @@
 #define TLS_HANDSHAKE_USEC (10 * USEC_PER_SEC) /* three messages lost on the way, and sent again */
 #define REQUEST_USEC       (60 * USEC_PER_SEC) /* the slowest call, requestCrawl, takes 15 s */
 
+/* To stop, beside the time in which consumers are told: the last has its time to go, then requests
+ * have theirs; neither is looked at more than once a second. */
+#define STOP_USEC (CONSUMER_CLOSE_USEC + PORT_FINISH_USEC + 2 * USEC_PER_SEC)
+_Static_assert(STOP_USEC >= STAGE_STOP_USEC, "no less than other stages have");
+
 static void on_stop(void *arg)
 {
 	fanout_stop(arg);
@@ -117,7 +122,7 @@ int main(int argc, char **argv)
 	}
 	control_on_request(stage.control, MESSAGE_CONSUMERS, consumer_list_answer,
 			   &fanout.consumers);
-	stage.stop_usec += config_time(stage.config, "fanout.drain_time");
+	stage.stop_usec = config_time(stage.config, "fanout.drain_time") + STOP_USEC;
 	status = stage_run(&stage, on_stop, &fanout);
 	fanout_close(&fanout);
 	stage_release(&stage);

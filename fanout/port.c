@@ -344,7 +344,9 @@ static bool is_in_hand(const struct port *p, const struct visit *v)
 static void on_finish(void *arg)
 {
 	struct port *p = arg;
-	bool in_hand = p->tunnels && tunnels_are_busy(p->tunnels);
+	/* Who became a consumer only now is told as well. */
+	bool in_hand = p->fanout->consumers.count > 0 ||
+		       (p->tunnels && tunnels_are_busy(p->tunnels));
 
 	for (const struct visit *v = p->visits; v; v = v->next)
 		in_hand = in_hand || is_in_hand(p, v);
@@ -458,6 +460,8 @@ void port_stop(struct port *p)
 
 void port_finish(struct port *p, void (*finished)(void *arg), void *arg)
 {
+	if (p->finished)
+		return;
 	p->finished = finished;
 	p->finished_arg = arg;
 	p->finish_until_usec = loop_now_usec(p->loop) + PORT_FINISH_USEC;

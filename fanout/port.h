@@ -4,16 +4,10 @@
  * consumer leaves libmicrohttpd altogether.
  *
  * Limits: PORT_CONNECTIONS_MAX at a time, PORT_CONNECTION_BYTES each, and so many of one client,
-<<<<<<< HEAD
  * unless it is a trusted proxy, as the settings say: whoever comes beyond is told and closed
  * (without TLS; with it, only closed). A request, from the first byte of its connection or the end
  * of the request before it to the end of its answer, takes the given time at most, however it
  * trickles.
-=======
- * unless it is a trusted proxy, as the settings say: whoever comes beyond is told and closed. A
- * request, from the first byte of its connection or the end of the request before it to the end of
- * its answer, takes the given time at most, however it trickles.
->>>>>>> a1a8d40 (Comments within their width)
  */
 #pragma once
 
@@ -61,7 +55,7 @@ void port_hand_over(struct port *p, struct MHD_Connection *connection, int fd,
 /* Takes no more connections; those there are go on. */
 void port_stop(struct port *p);
 /* finished is called when all that is asked is answered, or after PORT_FINISH_USEC. It may be
- * called from inside. */
+ * called from inside. Again: the first call counts. */
 void port_finish(struct port *p, void (*finished)(void *arg), void *arg);
 /* No request may be waiting for a call any more. Takes NULL. */
 void port_close(struct port *p);

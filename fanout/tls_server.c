@@ -22,6 +22,9 @@
 
 #define REASON_SIZE 512
 
+/* What a client may say of TLS's own after the handshake: new keys, now and then. */
+#define LATE_MESSAGES_MAX 100
+
 struct tls_server {
 	struct loop *loop;
 	SSL_CTX *context;
@@ -29,6 +32,7 @@ struct tls_server {
 	struct stat stamps[2]; /* of the two files as they were read */
 	uint64_t check_usec;
 	struct loop_timer check;
+	struct log_limit log_limit;
 	int64_t expires_sec;     /* since 1970 */
 	int64_t *connections[2]; /* [1]: of those that the kernel encrypts */
 	uint64_t *handshakes_done, *handshakes_failed;
@@ -39,7 +43,8 @@ struct tls_server {
 struct link {
 	struct tls_server *server;
 	SSL *ssl;
-	bool counted;
+	bool counted; /* the handshake is done */
+	unsigned late_messages;
 	bool is_broken; /* nothing more can be said on it */
 };
 
@@ -49,6 +54,10 @@ struct link {
 static const char *find_reason(void)
 {
 	unsigned long error = ERR_peek_error();
+
+	if (ERR_GET_LIB(error) == ERR_LIB_SSL &&
+	    ERR_GET_REASON(error) == SSL_R_NO_CERTIFICATE_ASSIGNED)
+		return "not the kind of key that the certificate is for";
 	const char *reason = ERR_SYSTEM_ERROR(error) ? strerror(ERR_GET_REASON(error))
 						     : ERR_reason_error_string(error);
 
@@ -65,6 +74,21 @@ static int give_no_passphrase(char *ret, int size, int writing, void *arg)
 	return -1;
 }
 
+/* Each is work for us and makes no progress: whoever goes on with them wants just that. */
+static void on_message(int is_sent, int version, int type, const void *message, size_t size,
+		       SSL *ssl, void *arg)
+{
+	struct link *k = arg;
+
+	(void)version;
+	(void)message;
+	(void)size;
+	(void)ssl;
+	if (!is_sent && type == SSL3_RT_HANDSHAKE && k->counted &&
+	    ++k->late_messages > LATE_MESSAGES_MAX)
+		k->is_broken = true;
+}
+
 static void set_up(SSL_CTX *context)
 {
 	int ok = SSL_CTX_set_min_proto_version(context, TLS1_2_VERSION) &&
@@ -74,6 +98,9 @@ static void set_up(SSL_CTX *context)
 	SSL_CTX_set_session_cache_mode(context, SSL_SESS_CACHE_OFF);
 	SSL_CTX_set_mode(context, SSL_MODE_RELEASE_BUFFERS | SSL_MODE_ENABLE_PARTIAL_WRITE |
 					  SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER);
+	/* Else one read goes on for as long as new keys come. */
+	SSL_CTX_clear_mode(context, SSL_MODE_AUTO_RETRY);
+	SSL_CTX_set_msg_callback(context, on_message);
 	/* An end without TLS's goodbye cuts nothing that matters: consumers have nothing to say. */
 	SSL_CTX_set_options(context, SSL_OP_NO_RENEGOTIATION | SSL_OP_NO_TICKET |
 					     SSL_OP_NO_COMPRESSION | SSL_OP_ENABLE_KTLS |
@@ -81,7 +108,8 @@ static void set_up(SSL_CTX *context)
 	SSL_CTX_set_default_passwd_cb(context, give_no_passphrase);
 }
 
-/* ret_is_key: whether it is the key that is wrong. */
+/* ret_is_key: whether it is the key that is wrong. -EINVAL: what is in the files is; else they
+ * cannot be read now. */
 static int load(const char *certificate, const char *key, SSL_CTX **ret, char *ret_error,
 		size_t size, bool *ret_is_key)
 {
@@ -93,15 +121,19 @@ static int load(const char *certificate, const char *key, SSL_CTX **ret, char *r
 	*ret_is_key = false;
 	if (SSL_CTX_use_certificate_chain_file(context, certificate) == 1) {
 		*ret_is_key = true;
-		if (SSL_CTX_use_PrivateKey_file(context, key, SSL_FILETYPE_PEM) == 1) {
+		/* Only the second sees that the key is of another kind than the certificate. */
+		if (SSL_CTX_use_PrivateKey_file(context, key, SSL_FILETYPE_PEM) == 1 &&
+		    SSL_CTX_check_private_key(context) == 1) {
 			*ret = context;
 			return 0;
 		}
 	}
+	unsigned long code = ERR_peek_error();
+	int error = ERR_SYSTEM_ERROR(code) ? -ERR_GET_REASON(code) : -EINVAL;
 	snprintf(ret_error, size, "%s: %s", *ret_is_key ? key : certificate, find_reason());
 	ERR_clear_error();
 	SSL_CTX_free(context);
-	return -EINVAL;
+	return error;
 }
 
 int tls_server_check(const struct config *c, char *ret_error, size_t size)
@@ -140,10 +172,15 @@ static void read_stamps(const struct tls_server *t, struct stat ret[static 2])
 			ret[i] = (struct stat){0};
 }
 
+static bool is_same_time(const struct timespec *a, const struct timespec *b)
+{
+	return a->tv_sec == b->tv_sec && a->tv_nsec == b->tv_nsec;
+}
+
 static bool is_same(const struct stat *a, const struct stat *b)
 {
 	return a->st_ino == b->st_ino && a->st_dev == b->st_dev && a->st_size == b->st_size &&
-	       a->st_mtim.tv_sec == b->st_mtim.tv_sec && a->st_mtim.tv_nsec == b->st_mtim.tv_nsec;
+	       is_same_time(&a->st_mtim, &b->st_mtim) && is_same_time(&a->st_ctim, &b->st_ctim);
 }
 
 /* Those that are open keep the context that they began with. */
@@ -155,8 +192,12 @@ static int take_files(struct tls_server *t, char *ret_error, size_t size)
 	/* Before they are read: what changes meanwhile is seen next time. */
 	read_stamps(t, t->stamps);
 	int error = load(t->certificate, t->key, &context, ret_error, size, &is_key);
-	if (error < 0)
+	if (error < 0) {
+		/* What is in the files may be right: again next time. */
+		if (error != -EINVAL)
+			memset(t->stamps, 0, sizeof(t->stamps));
 		return error;
+	}
 	SSL_CTX_free(t->context);
 	t->context = context;
 	t->expires_sec = find_expiry(context);
@@ -168,6 +209,7 @@ static void on_check(void *arg)
 	struct tls_server *t = arg;
 	struct stat now[2];
 	char reason[REASON_SIZE];
+	unsigned left_out = 0;
 
 	loop_timer_set(t->loop, &t->check, t->check_usec);
 	read_stamps(t, now);
@@ -175,7 +217,9 @@ static void on_check(void *arg)
 		return;
 	if (take_files(t, reason, sizeof(reason)) < 0) {
 		++*t->reloads_failed;
-		log_error("new certificate or key not taken: %s", reason);
+		if (log_limit_pass(&t->log_limit, &left_out))
+			log_error("new certificate or key not taken: %s (%u such lines left out)",
+				  reason, left_out);
 	} else {
 		++*t->reloads_done;
 		log_notice("new certificate: %s", t->certificate);
@@ -201,13 +245,23 @@ static ssize_t fail(struct link *k, int result)
 	return -1;
 }
 
+/* The other end has said its goodbye, or is gone: a sender has nothing to tell from that. */
+static ssize_t fail_to_send(struct link *k, int result)
+{
+	ssize_t n = fail(k, result);
+
+	if (n == 0)
+		errno = EPIPE;
+	return -1;
+}
+
 static ssize_t tls_send(struct wire *w, struct span bytes)
 {
 	struct link *k = w->state;
 	size_t n = 0;
 	int r = SSL_write_ex(k->ssl, bytes.ptr, bytes.len, &n);
 
-	return r == 1 ? (ssize_t)n : fail(k, r);
+	return r == 1 ? (ssize_t)n : fail_to_send(k, r);
 }
 
 /* A record that the socket did not take waits in OpenSSL, and is asked for again by its length:
@@ -234,7 +288,7 @@ static ssize_t kernel_send_file(struct wire *w, int fd, uint64_t offset, size_t 
 	struct link *k = w->state;
 	ossl_ssize_t n = SSL_sendfile(k->ssl, fd, (off_t)offset, size, 0);
 
-	return n >= 0 ? (ssize_t)n : fail(k, (int)n);
+	return n >= 0 ? (ssize_t)n : fail_to_send(k, (int)n);
 }
 
 static ssize_t tls_receive(struct wire *w, uint8_t *ret, size_t size)
@@ -244,6 +298,11 @@ static ssize_t tls_receive(struct wire *w, uint8_t *ret, size_t size)
 	int r = SSL_read_ex(k->ssl, ret, size, &n);
 
 	assert(size >= WIRE_RECEIVE_BYTES);
+	if (k->late_messages > LATE_MESSAGES_MAX) {
+		ERR_clear_error();
+		errno = EDQUOT;
+		return -1;
+	}
 	return r == 1 ? (ssize_t)n : fail(k, r);
 }
 
@@ -291,6 +350,7 @@ void tls_server_accept(struct tls_server *t, int fd, struct wire *ret)
 	k->ssl = SSL_new(t->context);
 	if (!k->ssl || SSL_set_fd(k->ssl, fd) != 1)
 		abort(); /* no memory */
+	SSL_set_msg_callback_arg(k->ssl, k);
 	SSL_set_accept_state(k->ssl);
 	*ret = (struct wire){.kind = &by_us, .fd = fd, .state = k};
 }
@@ -354,6 +414,7 @@ int tls_server_new(struct loop *l, struct metrics *m, const struct tls_server_se
 	t->certificate = xstrdup(settings->certificate);
 	t->key = xstrdup(settings->key);
 	t->check_usec = settings->check_usec;
+	t->log_limit = (struct log_limit){.burst = 4, .period_usec = 600 * USEC_PER_SEC};
 	loop_timer_init(&t->check, on_check, t);
 	int error = take_files(t, ret_error, size);
 	if (error < 0) {

@@ -5,6 +5,9 @@
  * TLS 1.2 and 1.3, nothing older; no renegotiation, no compression, no resumption: a session that
  * could be resumed would need a key that all replicas share and somebody renews.
  *
+ * After the handshake a client may send a hundred messages of TLS's own; with more it is cut off,
+ * as flood if it is a consumer.
+ *
  * Where the kernel encrypts (CONFIG_TLS, Linux 4.13), events go to a consumer by sendfile as
  * without TLS. Where it does not, they are read and encrypted here, a record at a time, of which
  * OpenSSL keeps the one that the socket has not taken yet: TLS_RECORD_BYTES for a consumer that is
@@ -35,7 +38,7 @@ struct tls_server_settings {
 /* What is wrong with fanout.tls_certificate or fanout.tls_key, with file and line. -EINVAL. */
 int tls_server_check(const struct config *c, char *ret_error, size_t size) MUST_CHECK;
 
-/* -EINVAL, and why. */
+/* Negative errno, and why. */
 int tls_server_new(struct loop *l, struct metrics *m, const struct tls_server_settings *settings,
 		   char *ret_error, size_t size, struct tls_server **ret) MUST_CHECK;
 /* Its wires are closed. Takes NULL. */

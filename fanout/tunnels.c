@@ -4,6 +4,7 @@
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <stdlib.h>
+#include <sys/ioctl.h>
 #include <unistd.h>
 
 #define CHECKS_PER_HANDSHAKE 10                    /* how finely its time is kept */
@@ -94,6 +95,13 @@ static bool is_passing(ssize_t n)
 	return n < 0 && (errno == EAGAIN || errno == EINTR);
 }
 
+/* For what libmicrohttpd has left behind. */
+static void set_deadline(struct tunnel *t)
+{
+	if (t->deadline_usec == 0)
+		t->deadline_usec = loop_now_usec(t->set->loop) + t->set->handshake_usec;
+}
+
 /* From libmicrohttpd to the client. false: the client is gone. */
 static bool carry_out(struct tunnel *t)
 {
@@ -103,7 +111,7 @@ static bool carry_out(struct tunnel *t)
 		t->out.len = n > 0 ? (size_t)n : 0;
 		if (n <= 0 && !is_passing(n)) {
 			t->inner_ended = true;
-			t->deadline_usec = loop_now_usec(t->set->loop) + t->set->handshake_usec;
+			set_deadline(t);
 		}
 	}
 	if (t->out.len > 0) {
@@ -260,6 +268,8 @@ void tunnels_add(struct tunnels *s, int fd, const struct sockaddr *address, sock
 void tunnel_watch(struct tunnel *t, struct tunnel **ref)
 {
 	t->ref = ref;
+	if (!ref)
+		set_deadline(t);
 }
 
 void tunnel_leave(struct tunnel *t, int fd, const struct newcomer *who, struct span extra)
@@ -332,8 +342,9 @@ void tunnels_free(struct tunnels *s)
 {
 	if (!s)
 		return;
+	/* What the kernel has yet to send of an answer is sent. */
 	while (s->first)
-		tunnel_free(s->first, false);
+		tunnel_free(s->first, s->first->open && s->first->out.len == 0);
 	loop_timer_cancel(s->loop, &s->check);
 	free(s);
 }
@@ -343,12 +354,23 @@ size_t tunnels_count(const struct tunnels *s)
 	return s->count;
 }
 
+/* Something of an answer is in the pair, or may be. */
+static bool has_answer(const struct tunnel *t)
+{
+	int waiting = 0;
+
+	if (!t->ref && !t->inner_ended)
+		return true;
+	return ioctl(t->inner_fd, FIONREAD, &waiting) == 0 && waiting > 0;
+}
+
 bool tunnels_are_busy(const struct tunnels *s)
 {
 	uint64_t now = loop_now_usec(s->loop);
 
 	for (const struct tunnel *t = s->first; t; t = t->next)
-		if (t->leaving || t->out.len > 0 || (!t->open && now - t->since_usec < FRESH_USEC))
+		if (t->leaving || t->out.len > 0 ||
+		    (t->open ? has_answer(t) : now - t->since_usec < FRESH_USEC))
 			return true;
 	return false;
 }

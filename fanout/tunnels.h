@@ -8,7 +8,7 @@
  * the wire is handed on; the pair is no more.
  *
  * Limits: a handshake takes the given time at most, and so does the rest of an answer when
- * libmicrohttpd has ended; how long a request may take is for libmicrohttpd to say. Of each
+ * libmicrohttpd has done with it; how long a request may take is for libmicrohttpd to say. Of each
  * connection TUNNEL_BYTES are held in each direction, and TUNNEL_PAIR_BYTES in the kernel.
  *
  * Owner: struct port. The number of tunnels is bounded by whoever calls tunnels_add.
@@ -51,7 +51,8 @@ bool tunnels_are_busy(const struct tunnels *s);
 
 /* A connection as it was accepted. Takes the descriptor. */
 void tunnels_add(struct tunnels *s, int fd, const struct sockaddr *address, socklen_t len);
-/* *ref becomes NULL when the tunnel ends; NULL: there is no such reference any more. */
+/* *ref becomes NULL when the tunnel ends; NULL: there is no such reference any more,
+ * for libmicrohttpd has done with it. */
 void tunnel_watch(struct tunnel *t, struct tunnel **ref);
 /* It becomes a consumer. fd: libmicrohttpd's end, which is closed next; extra: what libmicrohttpd
  * has read beyond the request. */

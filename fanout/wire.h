@@ -28,7 +28,8 @@ struct wire_count {
 
 struct wire_kind {
 	/* As send(2), sendfile(2) and recv(2): how many bytes, or -1 and errno; of a file that ends
-	 * early, and from an end that says no more, 0. */
+	 * early, and from an end that says no more, 0. receive: EDQUOT: the other end keeps us busy
+	 * with what is beneath. */
 	ssize_t (*send)(struct wire *w, struct span bytes);
 	ssize_t (*send_file)(struct wire *w, int fd, uint64_t offset, size_t size);
 	ssize_t (*receive)(struct wire *w, uint8_t *ret, size_t size);

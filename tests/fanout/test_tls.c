@@ -1,8 +1,13 @@
 #include <errno.h>
+#include <fcntl.h>
+#include <linux/sockios.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <stdlib.h>
+#include <sys/resource.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <openssl/err.h>
@@ -430,6 +435,89 @@ TEST(renegotiation_is_refused)
 	server_stop(&s.server);
 }
 
+/* Without a pause, as fast as they go. */
+static void change_keys_until_cut_off(struct client *c)
+{
+	for (int i = 0; i < 1000000; i++)
+		if (SSL_key_update(c->ssl, SSL_KEY_UPDATE_NOT_REQUESTED) != 1 ||
+		    SSL_do_handshake(c->ssl) != 1)
+			break;
+	ERR_clear_error();
+}
+
+TEST(keys_are_changed_now_and_then_and_not_for_ever)
+{
+	struct secure s;
+	struct client some, many, visitor;
+
+	secure_start(&s, &server_ordinary);
+	server_add(&s.server, 1, 100);
+	client_subscribe(&some, s.server.port, "");
+	for (int i = 0; i < 50; i++) {
+		CHECK_INT(SSL_key_update(some.ssl, SSL_KEY_UPDATE_REQUESTED), 1);
+		CHECK_INT(SSL_do_handshake(some.ssl), 1);
+	}
+	client_subscribe(&many, s.server.port, "");
+	change_keys_until_cut_off(&many);
+	server_reaches(&s.server, CLOSES("flood"), 1);
+	client_open(&visitor, s.server.port);
+	change_keys_until_cut_off(&visitor);
+	server_reaches(&s.server, TLS_CONNECTIONS("no"), 1);
+	server_add(&s.server, 1, 100);
+	client_events(&some, 2, 2);
+	client_close(&some);
+	client_close(&many);
+	client_close(&visitor);
+	server_stop(&s.server);
+}
+
+TEST(an_answer_that_is_not_read_has_an_end)
+{
+	struct server_settings settings = server_ordinary;
+	struct secure s;
+	struct client c;
+
+	settings.tls.handshake_usec = 500 * USEC_PER_MSEC;
+	settings.request_usec = USEC_PER_SEC;
+	secure_start(&s, &settings);
+	server_add(&s.server, 1, 100);
+	CHECK(client_open_version(&c, s.server.port, TLS1_3_VERSION, 4096));
+	client_send(&c, "GET /xrpc/com.atproto.sync.getRepoStatus?did=large HTTP/1.1\r\n"
+			"Host: relay\r\n\r\n");
+	server_reaches(&s.server, TLS_CONNECTIONS("no"), 1);
+	server_reaches(&s.server, TLS_CONNECTIONS("no"), 0);
+	client_close(&c);
+	server_stop(&s.server);
+}
+
+/* More than the client's socket takes is in the kernel when the server ends. */
+TEST(answers_outlive_the_server)
+{
+	enum { COUNT = 100 };
+	struct secure s;
+	struct client c, other;
+	int queued = 1;
+
+	secure_start(&s, &server_ordinary);
+	server_add(&s.server, 1, 100);
+	CHECK(client_open_version(&c, s.server.port, TLS1_3_VERSION, 4096));
+	for (int i = 0; i < COUNT; i++)
+		client_send(&c, HEALTH);
+	while (queued > 0 && !test_has_failed())
+		CHECK_INT(ioctl(c.tcp.fd, SIOCOUTQ, &queued), 0);
+	/* What has come is taken by the loop in order; each of these is a turn of it at least. */
+	for (int i = 0; i < 10; i++) {
+		client_open(&other, s.server.port);
+		client_send(&other, HEALTH);
+		CHECK_INT(client_answer(&other), 200);
+		client_close(&other);
+	}
+	server_stop(&s.server);
+	for (int i = 0; i < COUNT && !test_has_failed(); i++)
+		CHECK_INT(client_answer(&c), 200);
+	client_close(&c);
+}
+
 /* ---- the certificate ---- */
 
 /* Connects until it is this one that is shown. */
@@ -478,6 +566,82 @@ TEST(a_renewed_certificate_is_taken_and_a_bad_one_is_not)
 	client_events(&old, 2, 2);
 	client_close(&old);
 	server_stop(&s.server);
+}
+
+/* With as many bytes, and of the same time, as before: only when it was changed tells. */
+static void write_alike(const struct secure *s, const char *name)
+{
+	const char *const paths[] = {s->certificate, s->key};
+	const struct timespec times[2] = {{.tv_sec = 1000000000}, {.tv_sec = 1000000000}};
+
+	write_certificate(s, name);
+	for (size_t i = 0; i < ARRAY_SIZE(paths); i++) {
+		FILE *f = fopen(paths[i], "ae");
+
+		fseek(f, 0, SEEK_END);
+		for (long size = ftell(f); size < (long)KIB(4); size++)
+			fputc('\n', f);
+		fclose(f);
+		CHECK_INT(utimensat(AT_FDCWD, paths[i], times, 0), 0);
+	}
+}
+
+TEST(a_renewed_certificate_that_looks_alike_is_taken)
+{
+	struct server_settings settings = server_ordinary;
+	struct secure s;
+
+	settings.tls.check_usec = 20 * USEC_PER_MSEC;
+	secure_start(&s, &settings);
+	server_add(&s.server, 1, 100);
+	write_alike(&s, "second");
+	wait_certificate(s.server.port, "second");
+	write_alike(&s, "third");
+	wait_certificate(s.server.port, "third");
+	server_stop(&s.server);
+}
+
+TEST(a_certificate_that_cannot_be_opened_is_tried_again)
+{
+	struct server_settings settings = server_ordinary;
+	struct rlimit none, before;
+	struct secure s;
+
+	settings.tls.check_usec = 20 * USEC_PER_MSEC;
+	secure_start(&s, &settings);
+	server_add(&s.server, 1, 100);
+	CHECK_INT(prlimit(s.server.pid, RLIMIT_NOFILE, NULL, &before), 0);
+	none = (struct rlimit){.rlim_cur = 0, .rlim_max = before.rlim_max};
+	CHECK_INT(prlimit(s.server.pid, RLIMIT_NOFILE, &none, NULL), 0);
+	write_certificate(&s, "second");
+	while (server_metric(&s.server,
+			     "relay_tls_reloads_total{" INSTANCE ",result=\"failed\"}") == 0)
+		usleep(10000);
+	CHECK_INT(prlimit(s.server.pid, RLIMIT_NOFILE, &before, NULL), 0);
+	wait_certificate(s.server.port, "second");
+	server_stop(&s.server);
+}
+
+TEST(a_key_of_another_kind_is_refused)
+{
+	char text[1024], error[1024];
+	const char *folder = test_folder();
+	struct certificate c;
+	struct config *config = config_new();
+
+	certificate_init_authority(&c, "a", "DNS:a");
+	EVP_PKEY_free(c.key);
+	c.key = EVP_RSA_gen(2048);
+	snprintf(text, sizeof(text), "fanout.tls_certificate=%s/certificate", folder);
+	CHECK_INT(config_set(config, text, error, sizeof(error)), 0);
+	certificate_write(&c, strchr(text, '=') + 1);
+	snprintf(text, sizeof(text), "fanout.tls_key=%s/key", folder);
+	CHECK_INT(config_set(config, text, error, sizeof(error)), 0);
+	certificate_write_key(&c, strchr(text, '=') + 1);
+	CHECK_INT(tls_server_check(config, error, sizeof(error)), -EINVAL);
+	CHECK(strstr(error, "not the kind of key"));
+	certificate_release(&c);
+	config_free(config);
 }
 
 TEST(a_bad_certificate_is_refused_with_its_line)
