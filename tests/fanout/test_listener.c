@@ -1,8 +1,16 @@
 #include "fanout/listener.h"
 
 #include <arpa/inet.h>
+#include <limits.h>
 #include <signal.h>
+#include <stdlib.h>
+#include <sys/time.h>
+#include <sys/un.h>
+#include <sys/wait.h>
 #include <unistd.h>
+
+#include "fanout/consumer.h"
+#include "fanout/port.h"
 
 #include "tests/lib/fanout_rig.h"
 #include "tests/lib/stream_client.h"
@@ -166,4 +174,69 @@ TEST(who_has_connected_is_answered_by_a_server_that_stops)
 		stream_close(&clients[i]);
 	}
 	server_wait(&s);
+}
+
+/* ---- the program ---- */
+
+#define NOTIFY_MARGIN_USEC (5 * USEC_PER_SEC) /* the service manager's, beyond the stage's own */
+
+static pid_t start_program(const char *folder)
+{
+	char self[PATH_MAX] = "", program[PATH_MAX + 64], text[6][700];
+	unsigned port = free_port(), metrics_port = free_port();
+
+	CHECK(readlink("/proc/self/exe", self, sizeof(self) - 1) > 0);
+	/* Two folders above the tests. */
+	for (int i = 0; i < 3 && strrchr(self, '/'); i++)
+		*strrchr(self, '/') = '\0';
+	snprintf(program, sizeof(program), "%s/standpipe-fanout", self);
+	snprintf(text[0], sizeof(text[0]), "group.data_dir=%s/data", folder);
+	snprintf(text[1], sizeof(text[1]), "group.run_dir=%s/run", folder);
+	snprintf(text[2], sizeof(text[2]), "fanout.address=127.0.0.1");
+	snprintf(text[3], sizeof(text[3]), "fanout.port=%u", port);
+	snprintf(text[4], sizeof(text[4]), "fanout.metrics_port=%u", metrics_port);
+	snprintf(text[5], sizeof(text[5]), "fanout.drain_time=3s");
+	fflush(stdout);
+	pid_t pid = fork();
+	if (pid == 0) {
+		execl(program, program, "--set", text[0], "--set", text[1], "--set", text[2],
+		      "--set", text[3], "--set", text[4], "--set", text[5], NULL);
+		_exit(127);
+	}
+	return pid;
+}
+
+/* The last thing that may happen in time does. */
+TEST(the_time_to_stop_is_that_of_all_its_parts)
+{
+	const uint64_t parts_usec = 3 * USEC_PER_SEC + CONSUMER_CLOSE_USEC + PORT_FINISH_USEC +
+				    2 * USEC_PER_SEC;
+	const struct timeval patience = {.tv_sec = 60};
+	struct sockaddr_un address = {.sun_family = AF_UNIX};
+	const char *folder = test_folder(), *at = NULL;
+	int fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0), status = -1;
+	uint64_t usec = 0;
+	char text[512];
+
+	snprintf(address.sun_path, sizeof(address.sun_path), "%s/notify", folder);
+	setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof(patience));
+	CHECK_INT(bind(fd, (const struct sockaddr *)&address, sizeof(address)), 0);
+	setenv("NOTIFY_SOCKET", address.sun_path, 1);
+	pid_t pid = start_program(folder);
+	unsetenv("NOTIFY_SOCKET");
+	while (!at && !test_has_failed()) {
+		ssize_t n = recv(fd, text, sizeof(text) - 1, 0);
+		text[n > 0 ? n : 0] = '\0';
+		CHECK(n > 0);
+		if (strstr(text, "READY=1"))
+			kill(pid, SIGTERM);
+		at = strstr(text, "EXTEND_TIMEOUT_USEC=");
+	}
+	CHECK(at && sscanf(at, "EXTEND_TIMEOUT_USEC=%" SCNu64, &usec) == 1);
+	CHECK(usec >= parts_usec + NOTIFY_MARGIN_USEC);
+	if (!at)
+		kill(pid, SIGKILL);
+	CHECK_INT(waitpid(pid, &status, 0), pid);
+	CHECK_INT(status, 0);
+	close(fd);
 }
