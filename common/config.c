@@ -20,7 +20,7 @@
 typedef const char *text_rule(const char *text);
 
 static text_rule check_level, check_url, check_urls, check_address, check_networks, check_lane_pipe,
-	check_stage_pipe, check_pipe;
+	check_near_lane_pipe, check_stage_pipe, check_pipe;
 
 /*
  * Every key. Default, minimum and maximum are written as a user would write them; of a text,
@@ -60,11 +60,12 @@ static const struct key {
 {"network", "hosts_file", CONFIG_TEXT, "", "0", "1024", NULL,
 	"Addresses by host name, in the form of hosts(5), asked before DNS; empty: none."},
 
-{"pipes", "events", CONFIG_TEXT, "ipc://{run}/events-{lane}", "7", "128", check_lane_pipe,
-	"ingest to validate. {run} is group.run_dir, {lane} a number. ipc://PATH or tcp://HOST:PORT."},
+{"pipes", "events", CONFIG_TEXT, "ipc://{run}/events-{lane}", "7", "128", check_near_lane_pipe,
+	"ingest to validate. {run} is group.run_dir, {lane} a number. ipc://PATH; of the others, but\n"
+	"identities, tcp://HOST:PORT too: those stages may be on another machine."},
 {"pipes", "verified", CONFIG_TEXT, "ipc://{run}/verified-{lane}", "7", "128", check_lane_pipe,
 	"validate to store."},
-{"pipes", "identities", CONFIG_TEXT, "ipc://{run}/identities-{lane}", "7", "128", check_lane_pipe,
+{"pipes", "identities", CONFIG_TEXT, "ipc://{run}/identities-{lane}", "7", "128", check_near_lane_pipe,
 	"validate to resolve."},
 {"pipes", "head", CONFIG_TEXT, "ipc://{run}/head", "7", "128", check_pipe,
 	"store to fanout: how far the log goes."},
@@ -319,6 +320,14 @@ static const char *check_places(const char *text, const char *needed, const char
 static const char *check_lane_pipe(const char *text)
 {
 	return check_places(text, "{lane}", "lacks {lane}");
+}
+
+/* ingest, validate and resolve tell what came first by the time since their machine's start. */
+static const char *check_near_lane_pipe(const char *text)
+{
+	if (!begins(text, "ipc://"))
+		return "does not begin with ipc://: both ends are on one machine";
+	return check_lane_pipe(text);
 }
 
 static const char *check_stage_pipe(const char *text)

@@ -37,7 +37,8 @@ int config_check(const struct config *c, char *ret_error, size_t size) MUST_CHEC
 /* Writes the reason why something in the configuration is refused, and gives -EINVAL. */
 int config_fail(char *ret_error, size_t size, const char *format, ...) PRINTF(3, 4);
 
-/* The same for the value of this key, with the file and line that gave it in front, then the key. */
+/* The same for the value of this key, with the file and line that gave it in front, then the
+ * key. */
 int config_fail_key(const struct config *c, const char *key, char *ret_error, size_t size,
 		    const char *format, ...) PRINTF(5, 6);
 

@@ -75,6 +75,6 @@ void loop_quit(struct loop *l, int status);
 uint64_t loop_now_usec(const struct loop *l);
 /* CLOCK_REALTIME, asked anew: microseconds since 1970. It is set, forward and back. */
 uint64_t clock_usec(void);
-/* CLOCK_BOOTTIME, asked anew: microseconds since the machine was started. All its processes have the
- * same, and nobody sets it: it says what came first. */
+/* CLOCK_BOOTTIME, asked anew: microseconds since the machine was started. All its processes have
+ * the same, and nobody sets it: it says what came first. */
 uint64_t uptime_usec(void);

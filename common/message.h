@@ -150,8 +150,8 @@ void ack_encode(struct buf *b, const struct ack *a);
 int ack_decode(struct reader *r, struct ack *ret) MUST_CHECK;
 
 /* Asks for an identity fetched at newer_than_usec (of uptime_usec) or later; 0: whatever the cache
- * has within its time to live. host_id: of the host whose event needs it; hosts have equal shares of what resolve
- * can do. */
+ * has within its time to live. host_id: of the host whose event needs it; hosts have equal shares
+ * of what resolve can do. */
 struct lookup {
 	uint64_t newer_than_usec;
 	uint64_t host_id;

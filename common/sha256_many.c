@@ -142,9 +142,9 @@ __attribute__((target("avx2"))) static void compress_avx2(uint32_t state[][LANES
 }
 
 /* AVX-512 has rotations and functions of three operands, half as many instructions in all. Its
- * registers must be used no wider than AVX2's: a single move of 64 bytes slows the processor's clock
- * down, and what runs after this, such as the check of the signature, by more than is saved. Such
- * moves are what copying the state with memcpy compiles to. */
+ * registers must be used no wider than AVX2's: a single move of 64 bytes slows the processor's
+ * clock down, and what runs after this, such as the check of the signature, by more than is saved.
+ * Such moves are what copying the state with memcpy compiles to. */
 __attribute__((target("avx512f,avx512vl"))) static void
 compress_avx512vl(uint32_t state[][LANES], const uint8_t *const blocks[LANES])
 {

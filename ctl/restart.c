@@ -53,7 +53,7 @@ static bool tell_to_stop(struct ask *ask, uint64_t pid)
 static bool wait_for(struct ask *ask, const struct state *old, uint64_t limit_usec,
 		     struct state *ret)
 {
-	for (uint64_t until = clock_usec() + limit_usec; clock_usec() < until;) {
+	for (uint64_t until = uptime_usec() + limit_usec; uptime_usec() < until;) {
 		if (!ask_pause(ask, POLL_USEC))
 			return false;
 		*ret = look(ask);
@@ -66,7 +66,7 @@ static bool wait_for(struct ask *ask, const struct state *old, uint64_t limit_us
 
 static int restart_one(struct ask *ask, const char *name, uint64_t limit_usec)
 {
-	uint64_t since = clock_usec();
+	uint64_t since = uptime_usec();
 	struct state old = look(ask), new = {0};
 
 	if (!old.answered) {
@@ -76,11 +76,13 @@ static int restart_one(struct ask *ask, const char *name, uint64_t limit_usec)
 	if (!tell_to_stop(ask, old.pid))
 		return 1;
 	if (!wait_for(ask, &old, limit_usec, &new)) {
-		fprintf(stderr, "%s (pid %ju) is not back\n", name, (uintmax_t)old.pid);
+		bool same = new.pid == old.pid &&new.ready;
+		fprintf(stderr, "%s (pid %ju) %s\n", name, (uintmax_t)old.pid,
+			same ? "does not take the order" : "is not back");
 		return 1;
 	}
 	printf("%s: pid %ju, before %ju; %.1f s\n", name, (uintmax_t) new.pid, (uintmax_t)old.pid,
-	       (double)(clock_usec() - since) / (double)USEC_PER_SEC);
+	       (double)(uptime_usec() - since) / (double)USEC_PER_SEC);
 	fflush(stdout);
 	return 0;
 }

@@ -4,9 +4,9 @@
  *
  * A call costs nearly the same for one event as for several, so a pass is followed by a rest as
  * long as itself, until both take twice CONSUMERS_REST_USEC: few consumers get each event at once,
- * and many get more of them with each call. A pass goes on over turns of the loop, some consumers in
- * each, so that notices are read meanwhile and who is served late gets what is new by then: nobody
- * waits for longer than a pass. Those that are behind have their turns in between.
+ * and many get more of them with each call. A pass goes on over turns of the loop, some consumers
+ * in each, so that notices are read meanwhile and who is served late gets what is new by then:
+ * nobody waits for longer than a pass. Those that are behind have their turns in between.
  *
  * Bounded by settings.max, and by settings.max_per_client of one client. A place is taken before
  * the handshake and given back when the consumer ends, or was none after all.

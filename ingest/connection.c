@@ -206,9 +206,13 @@ static int websocket_message(void *arg, struct span message)
 	return c->handler.message(c->handler.arg, message);
 }
 
+/* One that has ended may be chosen before it is gone. */
 static void websocket_crowded(void *arg)
 {
-	end_websocket(arg);
+	struct connection *c = arg;
+
+	if (c->phase == PHASE_OPEN)
+		end_websocket(c);
 }
 
 static void read_messages(struct connection *c)

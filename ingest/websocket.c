@@ -101,7 +101,8 @@ static struct websocket *oldest_with_much(const struct websocket_pool *p)
 /* What a buffer may take more when so much is added. */
 static size_t growth_of(const struct websocket *w, const struct buf *b, size_t len)
 {
-	size_t most = b->cap ? b->cap : w->pool->spare.cap;
+	/* Without one it takes the spare one, and grows by as much as that has. */
+	size_t most = b->cap ? b->cap : 2 * w->pool->spare.cap;
 
 	if (len <= b->cap - b->len)
 		return 0;
@@ -114,7 +115,7 @@ static bool make_room(struct websocket *w, const struct buf *b, size_t len)
 {
 	struct websocket_pool *p = w->pool;
 
-	while (growth_of(w, b, len) > p->limit_bytes - p->bytes) {
+	while (p->bytes > p->limit_bytes || growth_of(w, b, len) > p->limit_bytes - p->bytes) {
 		struct websocket *victim = oldest_with_much(p);
 
 		fail(victim, WEBSOCKET_CROWDED);

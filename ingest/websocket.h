@@ -12,8 +12,8 @@
  * time, is held behind it in order.
  *
  * What all sockets of a pool hold, of messages that are not complete or not taken, has a limit too.
- * Before it would be passed, a socket is ended: of those that hold at least the average the one that
- * has held something longest. So it is none with little, and none whose messages come and go.
+ * Before it would be passed, a socket is ended: of those that hold at least the average the one
+ * that has held something longest. So it is none with little, and none whose messages come and go.
  */
 #pragma once
 

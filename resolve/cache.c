@@ -4,6 +4,7 @@
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/random.h>
 
 #include "common/log.h"
 #include "common/loop.h"
@@ -27,7 +28,7 @@ struct cache {
 	uint64_t block_bytes; /* of LevelDB's cache of blocks */
 	uint64_t ttl_found_usec;
 	uint64_t ttl_missing_usec;
-	uint64_t boot; /* of the machine's last start; 0: not known, and nothing is of it */
+	uint64_t boot; /* of the machine's last start */
 };
 
 /* The first half of a random UUID. */
@@ -113,6 +114,10 @@ int cache_open(const char *path, const struct config *config, struct cache **ret
 	buf_init(&c->hand, sizeof(KEY_PREFIX) + LIMIT_DID);
 	c->block_bytes = config_size(config, "resolve.cache");
 	c->boot = read_boot();
+	if (c->boot == 0) {
+		log_warning("this start of the machine has no number: %s", BOOT_FILE);
+		(void)!getrandom(&c->boot, sizeof(c->boot), 0); /* then it is this process's own */
+	}
 	r = read_count(c);
 	if (r == -EUCLEAN)
 		r = begin_anew(c);
@@ -245,7 +250,7 @@ static int take_value(const struct cache *c, struct span value, struct cache_ent
 {
 	int r = cache_entry_decode(value, ret);
 
-	if (r == 0 && (ret->boot != c->boot || c->boot == 0))
+	if (r == 0 && ret->boot != c->boot)
 		ret->fetched_uptime_usec = 0;
 	return r;
 }

@@ -16,10 +16,10 @@
  * follow.
  *
  * `fetched` is when the request for it began: what the document said at any time before is older.
- * What is older than what is asked of the time since the machine was started, which no clock that is
- * set disturbs; `boot` is that start's number. Of an entry from before it only the clock tells the
- * age. A value that does not decode is taken for absent. Writes are not synced: what a power cut takes is
- * fetched again.
+ * What is older than what is asked of the time since the machine was started, which no clock that
+ * is set disturbs; `boot` is that start's number. Of an entry from before it only the clock tells
+ * the age. A value that does not decode is taken for absent. Writes are not synced: what a power
+ * cut takes is fetched again.
  *
  * An entry is fresh for the time to live of its kind (found, or missing: not found, tombstoned,
  * unusable). Passing failures are not stored. A found entry is stale but of use for another such

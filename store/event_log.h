@@ -49,8 +49,8 @@ void event_log_close(struct event_log *l);
 /*
  * How far the log is real at least, without a marker to say it: a record of an index is written
  * when its event is real (event_log_finish), so what the indexes of the newest files say was so. A
- * kill may have cost the records of one group, and a power cut more. Changes nothing. -ENOENT: there
- * is none such.
+ * kill may have cost the records of one group, and a power cut more. Changes nothing. -ENOENT:
+ * there is none such.
  */
 int event_log_peek(const char *folder, struct head *ret) MUST_CHECK;
 /* Whether there is room for one more group: a disk that is full is found full before the first

@@ -11,7 +11,8 @@
 #define LONGEST_NAME LIMIT_DID /* the longest of DID, host and handle */
 #define ENTRIES_MIN  64
 
-/* An answer is good for this long at least, whatever its age: resolve's settings may differ, and an account must not go from answer to question for ever. */
+/* An answer is good for this long at least, whatever its age: resolve's settings may differ, and an
+ * account must not go from answer to question for ever. */
 #define USE_MIN_USEC USEC_PER_SEC
 
 struct identity_cache {

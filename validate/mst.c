@@ -321,8 +321,8 @@ static struct span keep(struct mst *m, struct span bytes)
 	return span_of(copy, bytes.len);
 }
 
-/* The node of a level that is closed. One that came with the archive and is unchanged has its digest
- * already. */
+/* The node of a level that is closed. One that came with the archive and is unchanged has its
+ * digest already. */
 static struct subtree make_node(struct mst *m, const struct level *l)
 {
 	const struct block *before = l->source ? l->source->block : NULL;
@@ -346,8 +346,8 @@ static struct subtree make_node(struct mst *m, const struct level *l)
 	return (struct subtree){f->digest, true};
 }
 
-/* Closes the levels below height, and gives what they hold as one subtree. Where a level has no keys
- * but there is something below it, it becomes a node without keys. */
+/* Closes the levels below height, and gives what they hold as one subtree. Where a level has no
+ * keys but there is something below it, it becomes a node without keys. */
 static struct subtree close_below(struct mst *m, unsigned height)
 {
 	struct subtree subtree = {0};

@@ -134,6 +134,9 @@ TEST(a_file_is_refused)
 		 ":2: [group] data_dir: the value has a control character"},
 		{"[pipes]\nevents = ipc:///run/x\n",
 		 ":2: [pipes] events: \"ipc:///run/x\" lacks {lane}"},
+		{"[pipes]\nevents = tcp://h:{lane}\n",
+		 ":2: [pipes] events: \"tcp://h:{lane}\" does not begin with ipc://: both ends are "
+		 "on one machine"},
 		{"[pipes]\ncalls = tcp://h:1\n", ":2: [pipes] calls: \"tcp://h:1\" lacks {stage}"},
 		{"[pipes]\nhead = ipc://{run}/{lane}\n",
 		 ":2: [pipes] head: \"ipc://{run}/{lane}\" has a {place} that has no meaning here"},
@@ -409,8 +412,8 @@ TEST(pipe_urls)
 	CHECK_STR(config_pipe_url(c, "control", "validate-3", 0, url),
 		  "ipc:///run/standpipe/control-validate-3");
 	CHECK_STR(config_pipe_url(c, "head", "", 0, url), "ipc:///run/standpipe/head");
-	CHECK_INT(config_set(c, "pipes.events=tcp://10.0.0.1:90{lane}", error, sizeof(error)), 0);
-	CHECK_STR(config_pipe_url(c, "events", "", 12, url), "tcp://10.0.0.1:9012");
+	CHECK_INT(config_set(c, "pipes.verified=tcp://10.0.0.1:90{lane}", error, sizeof(error)), 0);
+	CHECK_STR(config_pipe_url(c, "verified", "", 12, url), "tcp://10.0.0.1:9012");
 	/* The longest there is. */
 	snprintf(long_name, sizeof(long_name), "group.run_dir=%.80s",
 		 "/aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"

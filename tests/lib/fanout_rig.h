@@ -1,8 +1,8 @@
 /*
  * The real fanout on a free loopback port, in a child, and a log for it. The child also plays store
  * and ingest, as the test tells it over a socket; its calls are answered with what was asked (and
- * those of did=drop not at all, of did=large with SERVER_LARGE_BYTES, of did=foreign as by version 2). nng
- * starts threads, so the test itself never touches it.
+ * those of did=drop not at all, of did=large with SERVER_LARGE_BYTES, of did=foreign as by version
+ * 2). nng starts threads, so the test itself never touches it.
  *
  * Whatever is waited for is asked for again and again, for 20 seconds at most.
  */

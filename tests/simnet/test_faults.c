@@ -358,6 +358,7 @@ static const struct {
 	{"dns", "test_names.c"},
 	{"forbidden_address", "test_names.c"},
 	{"connect", "test_names.c"},
+	{"crowded_out", "takes many hosts: test_crawler, what_hosts_leave_unfinished_is_bounded"},
 };
 
 /* Notes which of them is met. */
