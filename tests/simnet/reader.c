@@ -148,7 +148,8 @@ static void give_messages(struct stream_reader *r)
 
 static void take_head(struct stream_reader *r)
 {
-	const uint8_t *end_of_head = memmem(r->in.ptr, r->in.len, "\r\n\r\n", 4);
+	const uint8_t *end_of_head = r->in.len > 0 ? memmem(r->in.ptr, r->in.len, "\r\n\r\n", 4)
+						   : NULL;
 
 	if (!end_of_head) {
 		if (r->in.len >= HEAD_MAX)
