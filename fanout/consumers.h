@@ -26,7 +26,7 @@
 #define CONSUMERS_AHEAD_USEC (500 * USEC_PER_MSEC)
 
 #define CONSUMERS_REST_USEC      (10 * USEC_PER_MSEC)
-#define CONSUMERS_SERVED_AT_ONCE 64 /* about a millisecond of calls */
+#define CONSUMERS_SERVED_AT_ONCE 256 /* about 3 ms of calls */
 
 /* A hundred that come back in a second are a burden to nobody. */
 #define CONSUMERS_DRAIN_STEP_USEC (10 * USEC_PER_MSEC)
