@@ -32,6 +32,7 @@ struct lane {
 	bool is_upstream;
 	unsigned refs; /* the owner's, and one for each callback of ours that is running */
 	bool freed;
+	bool foreign; /* the other end of this connection: nothing more of it is looked at */
 	enum state state;
 	uint64_t session; /* kept when it is closed, so that it is not opened twice */
 	uint32_t next_in;
@@ -200,12 +201,40 @@ static void take_message(struct lane *lane, const struct frame *f, struct reader
 		break_session(lane);
 }
 
+/* Whether nothing that is of this version has come over the connection yet. */
+static bool is_new_connection(const struct lane *lane)
+{
+	return lane->state == (lane->is_upstream ? STATE_OPENING : STATE_CLOSED);
+}
+
+static void take_foreign(struct lane *lane, unsigned version)
+{
+	struct buf b;
+
+	lane->foreign = true;
+	loop_timer_cancel(lane->loop, &lane->open_timer);
+	if (!lane->is_upstream) {
+		buf_init(&b, FRAME_BYTES);
+		message_put_type(&b, MESSAGE_REFUSED);
+		(void)!pipe_send(lane->pipe, buf_span(&b)); /* an empty pipe takes it */
+		buf_release(&b);
+	}
+	lane->handler.foreign(lane->handler.arg, version);
+}
+
 static void take_frame(struct lane *lane, struct span message)
 {
 	struct reader r = reader_of(message);
 	struct frame f;
+	unsigned version;
 	bool is_control;
 
+	if (lane->foreign)
+		return;
+	if (message_is_foreign(message, &version) && is_new_connection(lane)) {
+		take_foreign(lane, version);
+		return;
+	}
 	if (frame_decode(&r, &f) < 0) {
 		break_session(lane);
 		return;
@@ -246,7 +275,10 @@ static void pipe_up(void *arg)
 
 static void pipe_down(void *arg)
 {
-	close_session(arg);
+	struct lane *lane = arg;
+
+	lane->foreign = false;
+	close_session(lane);
 }
 
 static void pipe_writable(void *arg)

@@ -15,6 +15,10 @@
  * There is no other recovery: a crash, a restart, an upgrade and a network fault all take this way.
  * Messages of an older session are dropped unseen.
  *
+ * Ends of two versions do not understand each other, and to connect again would not help: each says
+ * so by `foreign`, downstream tells upstream (MESSAGE_REFUSED), and both leave the connection as it
+ * is until the process at one of its ends is replaced.
+ *
  * Session numbers are random, so that an end that was restarted never continues another's session
  * by accident.
  *
@@ -35,6 +39,8 @@ struct lane_handler {
 	int (*message)(void *arg, enum message_type type, struct reader body);
 	/* lane_send may work again after -EAGAIN. */
 	void (*writable)(void *arg);
+	/* The other end speaks another version. Once a connection, before any session of it. */
+	void (*foreign)(void *arg, unsigned version);
 	void *arg;
 };
 

@@ -71,6 +71,10 @@ void counters_register(struct counters *c, struct metrics *m)
 					"result", crawl_names[i]);
 	c->lane_sessions = metrics_counter(m, "relay_lane_sessions_total",
 					   "Sessions opened with validate, over all lanes.", NULL);
+	c->foreign = metrics_counter(m, "relay_foreign_connections_total",
+				     "Connections with stages of another version, which are of no "
+				     "use.",
+				     "peer=\"validate\"");
 	c->host_resets = metrics_counter(m, "relay_host_resets_total",
 					 "Hosts whose sequence numbers began anew.", NULL);
 }

@@ -42,6 +42,7 @@ struct counters {
 	uint64_t *failures[END_COUNT];
 	uint64_t *crawls[CRAWL_COUNT];
 	uint64_t *lane_sessions;
+	uint64_t *foreign; /* connections */
 	uint64_t *host_resets;
 };
 

@@ -453,6 +453,7 @@ int crawler_init(struct crawler *c, struct stage *stage)
 		.verdict_log = {.burst = 20, .period_usec = 10 * USEC_PER_SEC},
 		.frame_log = {.burst = 20, .period_usec = 10 * USEC_PER_SEC},
 		.write_log = {.burst = 1, .period_usec = 10 * USEC_PER_SEC},
+		.foreign_log = {.burst = 10, .period_usec = 60 * USEC_PER_SEC},
 	};
 	TAILQ_INIT(&c->dial_queue);
 	loop_timer_init(&c->write_timer, on_write_timer, c);
@@ -526,9 +527,23 @@ static int load_hosts(struct crawler *c)
 	return 0;
 }
 
+static void on_foreign(void *arg, const struct feed *f, unsigned version)
+{
+	struct crawler *c = arg;
+	unsigned lane = 0, left_out;
+
+	while (c->feeds[lane] != f)
+		lane++;
+	++*c->counters.foreign;
+	if (log_limit_pass(&c->foreign_log, &left_out))
+		log_error("validate speaks another version: events wait until both are of one "
+			  "lane=%u version=%u ours=%u left_out=%u",
+			  lane, version, MESSAGE_VERSION, left_out);
+}
+
 static int open_feeds(struct crawler *c)
 {
-	const struct feed_handler h = {on_acknowledged, c};
+	const struct feed_handler h = {on_acknowledged, on_foreign, c};
 	size_t window = config_size(c->stage->config, "ingest.window");
 	char url[CONFIG_URL_SIZE];
 

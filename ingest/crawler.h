@@ -62,6 +62,7 @@ struct crawler {
 	struct log_limit verdict_log;
 	struct log_limit frame_log;
 	struct log_limit write_log;
+	struct log_limit foreign_log;
 
 	bool stopping;
 	struct loop_timer drain_timer;

@@ -134,11 +134,23 @@ static int on_message(void *arg, enum message_type type, struct reader body)
 	return error;
 }
 
+static void on_foreign(void *arg, unsigned version)
+{
+	struct feed *f = arg;
+
+	f->handler.foreign(f->handler.arg, f, version);
+}
+
 int feed_new(struct loop *l, const char *url, size_t window_bytes, const struct feed_handler *h,
 	     uint64_t *sessions, struct feed **ret)
 {
 	struct feed *f = xcalloc(1, sizeof(*f));
-	const struct lane_handler lh = {on_opened, on_closed, on_message, send_what_is_due, f};
+	const struct lane_handler lh = {.opened = on_opened,
+					.closed = on_closed,
+					.message = on_message,
+					.writable = send_what_is_due,
+					.foreign = on_foreign,
+					.arg = f};
 	int error;
 
 	f->loop = l;

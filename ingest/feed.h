@@ -33,6 +33,8 @@ struct feed_waiter {
 struct feed_handler {
 	/* An event is finished. It leaves the window right after. */
 	void (*acknowledged)(void *arg, const struct window_entry *e, enum verdict v);
+	/* The validate of this lane speaks another version, lane.h. */
+	void (*foreign)(void *arg, const struct feed *f, unsigned version);
 	void *arg;
 };
 

@@ -92,6 +92,13 @@ static void writable(void *arg)
 	send_acks(arg);
 }
 
+static void foreign(void *arg, unsigned version)
+{
+	struct intake *in = arg;
+
+	in->handler.foreign(in->handler.arg, in, version);
+}
+
 int intake_new(struct loop *l, const char *url, const struct intake_handler *h, struct intake **ret)
 {
 	struct intake *in = xcalloc(1, sizeof(*in));
@@ -100,6 +107,7 @@ int intake_new(struct loop *l, const char *url, const struct intake_handler *h, 
 		.closed = closed,
 		.message = message,
 		.writable = writable,
+		.foreign = foreign,
 		.arg = in,
 	};
 	int r;

@@ -17,6 +17,8 @@ struct intake_handler {
 	bool (*is_ready)(void *arg);
 	/* Decides on an event (borrowed). Negative: it cannot, and intake_reset follows. */
 	int (*take)(void *arg, const struct verified *v, enum verdict *ret);
+	/* The validate of this lane speaks another version, lane.h. */
+	void (*foreign)(void *arg, const struct intake *in, unsigned version);
 	void *arg;
 };
 

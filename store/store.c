@@ -11,11 +11,12 @@
 #include "store/storage.h"
 #include "store/tally.h"
 
-#define HEAD_USEC      (200 * USEC_PER_MSEC) /* fanout is told at least every 250 ms */
-#define RETAIN_USEC    (60 * USEC_PER_SEC)
+#define HEAD_USEC        (200 * USEC_PER_MSEC) /* fanout is told at least every 250 ms */
+#define RETAIN_USEC      (60 * USEC_PER_SEC)
 /* How long a full disk is left alone: with every attempt the whole window is verified again. */
-#define RETRY_MIN_USEC USEC_PER_SEC
-#define RETRY_MAX_USEC (30 * USEC_PER_SEC)
+#define RETRY_MIN_USEC   USEC_PER_SEC
+#define RETRY_MAX_USEC   (30 * USEC_PER_SEC)
+#define LINES_PER_MINUTE 10 /* about validates that cannot be understood */
 
 struct store {
 	struct stage *stage;
@@ -31,6 +32,8 @@ struct store {
 	struct calls *calls;
 	struct intake **lanes;
 	size_t lane_count;
+	struct log_limit foreign_log;
+	uint64_t *foreign;
 	struct loop_task commit;
 	struct loop_timer head_timer;
 	struct loop_timer retain_timer;
@@ -273,9 +276,24 @@ static void register_memory(struct store *s)
 
 /* Life. */
 
+static void lane_is_foreign(void *arg, const struct intake *in, unsigned version)
+{
+	struct store *s = arg;
+	unsigned lane = 0, left_out;
+
+	while (s->lanes[lane] != in)
+		lane++;
+	++*s->foreign;
+	if (log_limit_pass(&s->foreign_log, &left_out))
+		log_error("validate speaks another version: events wait until both are of one "
+			  "lane=%u version=%u ours=%u left_out=%u",
+			  lane, version, MESSAGE_VERSION, left_out);
+}
+
 static int open_lanes(struct store *s)
 {
-	const struct intake_handler handler = {.is_ready = is_ready, .take = take, .arg = s};
+	const struct intake_handler handler = {
+		.is_ready = is_ready, .take = take, .foreign = lane_is_foreign, .arg = s};
 	size_t count = (size_t)config_number(s->stage->config, "group.lanes");
 	char url[CONFIG_URL_SIZE];
 
@@ -335,6 +353,12 @@ int store_new(struct stage *stage, struct store **ret)
 	loop_timer_init(&s->retain_timer, retain, s);
 	loop_timer_init(&s->retry_timer, retry, s);
 	s->tally = tally_new(stage->metrics);
+	s->foreign_log = (struct log_limit){.burst = LINES_PER_MINUTE,
+					    .period_usec = 60 * USEC_PER_SEC};
+	s->foreign = metrics_counter(
+		stage->metrics, "relay_foreign_connections_total",
+		"Connections with stages of another version, which are of no use.",
+		"peer=\"validate\"");
 	r = stage_data_dir(stage, "store", s->folder);
 	if (r == 0)
 		r = open_storage(s);

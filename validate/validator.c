@@ -19,6 +19,9 @@
 #define BUFFER_KEEP      (2 * LIMIT_BATCH_BYTES)
 #define LINES_PER_MINUTE 10 /* about a peer that cannot be understood */
 
+enum peer { PEER_INGEST, PEER_RESOLVE, PEER_STORE };
+#define PEERS (PEER_STORE + 1)
+
 struct validator {
 	struct loop *loop;
 	struct checker *checker;
@@ -38,7 +41,7 @@ struct validator {
 	struct buf backlog;  /* events that came in and were not looked at yet, */
 	size_t backlog_done; /* from here on */
 	struct log_limit peer_log;
-	uint64_t *foreign;
+	uint64_t *foreign[PEERS];
 };
 
 /* Out */
@@ -332,16 +335,34 @@ static void event_expired(void *arg, const struct event *e)
 	refuse(v, e, verdict == VERDICT_ACCEPTED ? VERDICT_IDENTITY_UNAVAILABLE : verdict);
 }
 
-static void resolve_is_foreign(void *arg, unsigned version)
+/* Stages of another version */
+
+static const char *const peer_names[PEERS] = {"ingest", "resolve", "store"};
+
+static void peer_is_foreign(struct validator *v, enum peer peer, unsigned version)
 {
-	struct validator *v = arg;
 	unsigned left_out;
 
-	++*v->foreign;
+	++*v->foreign[peer];
 	if (log_limit_pass(&v->peer_log, &left_out))
-		log_error("resolve speaks another version: identities wait until it is restarted "
+		log_error("%s speaks another version: events wait until both are of one "
 			  "version=%u ours=%u left_out=%u",
-			  version, MESSAGE_VERSION, left_out);
+			  peer_names[peer], version, MESSAGE_VERSION, left_out);
+}
+
+static void upstream_is_foreign(void *arg, unsigned version)
+{
+	peer_is_foreign(arg, PEER_INGEST, version);
+}
+
+static void resolve_is_foreign(void *arg, unsigned version)
+{
+	peer_is_foreign(arg, PEER_RESOLVE, version);
+}
+
+static void downstream_is_foreign(void *arg, unsigned version)
+{
+	peer_is_foreign(arg, PEER_STORE, version);
 }
 
 /* Opening and closing */
@@ -351,6 +372,18 @@ static int64_t buffer_bytes(void *arg)
 	const struct validator *v = arg;
 
 	return (int64_t)(sizeof(*v) + v->acks.cap + v->backlog.cap);
+}
+
+static void add_foreign_counters(struct validator *v, struct metrics *m)
+{
+	char label[32];
+
+	for (enum peer p = 0; p < PEERS; p++) {
+		snprintf(label, sizeof(label), "peer=\"%s\"", peer_names[p]);
+		v->foreign[p] = metrics_counter(
+			m, "relay_foreign_connections_total",
+			"Connections with stages of another version, which are of no use.", label);
+	}
 }
 
 static void open_core(struct validator *v, struct stage *stage)
@@ -366,9 +399,7 @@ static void open_core(struct validator *v, struct stage *stage)
 	loop_task_init(&v->flush, flush, v);
 	v->peer_log = (struct log_limit){.burst = LINES_PER_MINUTE,
 					 .period_usec = 60 * USEC_PER_SEC};
-	v->foreign = metrics_counter(
-		stage->metrics, "relay_foreign_connections_total",
-		"Connections to a resolve of another version, which are of no use.", NULL);
+	add_foreign_counters(v, stage->metrics);
 	buf_init(&v->acks, ACKS_WAITING_MAX);
 	buf_init(&v->backlog, BACKLOG_MAX);
 	memory_register(stage->memory, "checker", checker_memory_bytes, v->checker);
@@ -382,10 +413,11 @@ static void open_core(struct validator *v, struct stage *stage)
 
 static int open_pipes(struct validator *v, struct stage *stage)
 {
-	const struct lane_handler down = {downstream_opened, downstream_closed, downstream_message,
-					  downstream_writable, v};
-	const struct lane_handler up = {upstream_opened, upstream_closed, upstream_message,
-					upstream_writable, v};
+	const struct lane_handler down = {downstream_opened,     downstream_closed,
+					  downstream_message,    downstream_writable,
+					  downstream_is_foreign, v};
+	const struct lane_handler up = {upstream_opened,   upstream_closed,     upstream_message,
+					upstream_writable, upstream_is_foreign, v};
 	const struct inquiry_handler asker = {identity_answered, inquiry_ready, event_expired,
 					      resolve_is_foreign, v};
 	const unsigned lane = stage->instance;

@@ -71,7 +71,7 @@ static void be_ready(void *arg)
 static _Noreturn void downstream(const char *url)
 {
 	struct end e = {.loop = loop_new()};
-	const struct lane_handler h = {be_ready, nothing, take_events, send_acks, &e};
+	const struct lane_handler h = {be_ready, nothing, take_events, send_acks, NULL, &e};
 
 	buf_init(&e.acks, LIMIT_MESSAGE);
 	if (lane_listen_downstream(e.loop, url, &h, &e.lane) < 0)
@@ -166,7 +166,7 @@ TEST(lane)
 {
 	char url[128];
 	struct end e = {0};
-	const struct lane_handler h = {go_on, nothing, take_acks, go_on, &e};
+	const struct lane_handler h = {go_on, nothing, take_acks, go_on, NULL, &e};
 	pid_t pid;
 
 	bench_begin("pipe");

@@ -44,6 +44,17 @@ static void bench_release(struct bench *b)
 	loop_free(b->loop);
 }
 
+/* Twice the time in which upstream says OPEN again. */
+#define NOTHING_COMES_USEC (400 * USEC_PER_MSEC)
+
+static void pass(struct bench *b, uint64_t usec)
+{
+	b->expired = false;
+	loop_timer_set(b->loop, &b->guard, usec);
+	while (!b->expired)
+		loop_run(b->loop);
+}
+
 #define WAIT(b, cond)                                                                              \
 	do {                                                                                       \
 		(b)->expired = false;                                                              \
@@ -99,7 +110,7 @@ struct sender {
 	struct loop *loop;
 	struct lane *lane;
 	bool open;
-	unsigned opened, closed;
+	unsigned opened, closed, foreign;
 	struct note next;
 	uint64_t until;        /* tickets */
 	uint32_t next_ack;     /* its place */
@@ -189,12 +200,22 @@ static void sender_writable(void *arg)
 	sender_called(s);
 }
 
+static void sender_foreign(void *arg, unsigned version)
+{
+	struct sender *s = arg;
+
+	HOLDS(version == 2);
+	s->foreign++;
+	sender_called(s);
+}
+
 static void sender_open(struct sender *s, struct loop *l, const char *url)
 {
 	struct lane_handler h = {.opened = sender_opened,
 				 .closed = sender_closed,
 				 .message = sender_message,
 				 .writable = sender_writable,
+				 .foreign = sender_foreign,
 				 .arg = s};
 
 	s->loop = l;
@@ -208,7 +229,7 @@ struct receiver {
 	bool waits; /* does not call lane_ready */
 	bool quiet; /* does not acknowledge */
 	bool refuses;
-	unsigned opened, closed;
+	unsigned opened, closed, foreign;
 	struct note next;   /* expected */
 	struct note answer; /* next to be acknowledged */
 	uint64_t received;  /* all tickets below; a session begins at or below it */
@@ -297,12 +318,22 @@ static void receiver_writable(void *arg)
 	receiver_called(r);
 }
 
+static void receiver_foreign(void *arg, unsigned version)
+{
+	struct receiver *r = arg;
+
+	HOLDS(version == 2);
+	r->foreign++;
+	receiver_called(r);
+}
+
 static void receiver_open(struct receiver *r, struct loop *l, const char *url)
 {
 	struct lane_handler h = {.opened = receiver_opened,
 				 .closed = receiver_closed,
 				 .message = receiver_message,
 				 .writable = receiver_writable,
+				 .foreign = receiver_foreign,
 				 .arg = r};
 
 	r->loop = l;
@@ -512,7 +543,7 @@ struct raw {
 	struct pipe *pipe;
 	unsigned ups, downs;
 	uint64_t session; /* of the last OPEN or READY */
-	unsigned opens, readies, messages;
+	unsigned opens, readies, messages, refusals;
 };
 
 static void raw_up(void *arg)
@@ -539,6 +570,11 @@ static void raw_message(void *arg, struct span message)
 	uint16_t zero;
 	uint32_t number;
 
+	loop_quit(w->bench->loop, 0);
+	if (span_equal(message, SPAN_LITERAL("\x01\x09"))) {
+		w->refusals++;
+		return;
+	}
 	CHECK_INT(reader_get_u8(&r, &version), 0);
 	CHECK_INT(reader_get_u8(&r, &type), 0);
 	CHECK_INT(reader_get_u16(&r, &zero), 0);
@@ -550,7 +586,6 @@ static void raw_message(void *arg, struct span message)
 	w->opens += type == MESSAGE_OPEN;
 	w->readies += type == MESSAGE_READY;
 	w->messages += type == MESSAGE_EVENTS || type == MESSAGE_ACKS;
-	loop_quit(w->bench->loop, 0);
 }
 
 static void raw_writable(void *arg)
@@ -725,6 +760,69 @@ TEST(other_sessions)
 	CHECK_INT(r.opened, 3);
 	pipe_close(w.pipe);
 	lane_close(r.lane);
+	bench_release(&b);
+}
+
+/* It is told once, and then not listened to, whatever it says, until the connection is another. */
+TEST(an_upstream_of_another_version)
+{
+	struct bench b;
+	struct raw w;
+	struct receiver r = {0};
+
+	bench_init(&b);
+	receiver_open(&r, b.loop, b.url);
+	raw_open(&w, &b, false);
+	WAIT(&b, w.ups == 1);
+	for (unsigned i = 0; i < 20; i++)
+		raw_hex(&w, "02 01 0000 00000000 " IN_SESSION);
+	WAIT(&b, r.foreign > 0 && w.refusals > 0);
+	raw_hex(&w, "02 99");
+	raw_frame(&w, MESSAGE_OPEN, 0, SESSION, (struct note){0});
+	pass(&b, NOTHING_COMES_USEC);
+	CHECK_INT(r.foreign, 1);
+	CHECK_INT(w.refusals, 1);
+	CHECK_INT(w.readies, 0);
+	CHECK_INT(r.opened, 0);
+	CHECK_INT(w.downs, 0);
+	pipe_break(w.pipe);
+	WAIT(&b, w.downs == 1 && w.ups == 2);
+	raw_frame(&w, MESSAGE_OPEN, 0, SESSION, (struct note){0});
+	WAIT(&b, w.readies == 1);
+	CHECK_INT(r.opened, 1);
+	CHECK_INT(w.refusals, 1);
+	pipe_close(w.pipe);
+	lane_close(r.lane);
+	bench_release(&b);
+}
+
+TEST(a_downstream_of_another_version)
+{
+	struct bench b;
+	struct raw w;
+	struct sender s = {0};
+
+	bench_init(&b);
+	raw_open(&w, &b, true);
+	sender_open(&s, b.loop, b.url);
+	WAIT(&b, w.opens == 1);
+	raw_hex(&w, "02 09");
+	raw_hex(&w, "02 02 0000 00000000 " IN_SESSION);
+	WAIT(&b, s.foreign > 0);
+	raw_frame(&w, MESSAGE_READY, 0, w.session, (struct note){0});
+	/* It does not go on asking either. */
+	pass(&b, NOTHING_COMES_USEC);
+	CHECK_INT(s.foreign, 1);
+	CHECK_INT(s.opened, 0);
+	CHECK_INT(w.opens, 1);
+	CHECK_INT(w.refusals, 0);
+	CHECK_INT(w.downs, 0);
+	pipe_break(w.pipe);
+	WAIT(&b, w.opens == 2);
+	raw_frame(&w, MESSAGE_READY, 0, w.session, (struct note){0});
+	WAIT(&b, s.open);
+	lane_close(s.lane);
+	pipe_close(w.pipe);
 	bench_release(&b);
 }
 

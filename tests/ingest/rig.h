@@ -114,8 +114,8 @@ static inline void rig_init(struct rig *r)
 
 static inline void rig_listen(struct rig *r)
 {
-	const struct lane_handler h = {sink_opened, sink_nothing, sink_message, sink_nothing,
-				       &r->sink};
+	const struct lane_handler h = {sink_opened,  sink_nothing, sink_message,
+				       sink_nothing, NULL,         &r->sink};
 	char url[CONFIG_URL_SIZE];
 
 	stage_pipe_url(&r->stage, "events", "", 0, url);

@@ -5,6 +5,7 @@
 #include <sys/resource.h>
 
 #include "tests/ingest/rig.h"
+#include "tests/lib/foreign.h"
 #include "tests/lib/frame.h"
 
 /* A host: says what it is told, remembers what it was asked for. */
@@ -368,6 +369,26 @@ TEST(a_broken_session_brings_the_window_again)
 	CHECK_STR(sink_text(&r.sink), "1 3 5 ");
 	CHECK_INT(r.sink.sessions, 2);
 	CHECK_INT(*r.crawler.counters.lane_sessions, 2);
+	finish(&r, &f);
+}
+
+/* Nothing is lost by it: the window goes to the one that comes after it. */
+TEST(a_validate_of_another_version_is_named)
+{
+	char url[CONFIG_URL_SIZE];
+	struct rig r;
+	struct fake f;
+
+	start(&r, &f);
+	rig_start(&r);
+	wait_for(&f, is_reading, "the stream");
+	say(&f, "#account", 1);
+	stage_pipe_url(&r.stage, "events", "", 0, url);
+	foreign_check(r.stage.loop, r.stage.metrics, url, false, "peer=\"validate\"",
+		      "validate speaks another version: events wait until both are of one lane=0 "
+		      "version=2 ours=1");
+	rig_listen(&r);
+	wait_events(&f, 1);
 	finish(&r, &f);
 }
 

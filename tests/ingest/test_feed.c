@@ -60,8 +60,8 @@ static void on_acknowledged(void *arg, const struct window_entry *e, enum verdic
 
 static void rig_init(struct rig *r, size_t window_bytes)
 {
-	const struct lane_handler lh = {on_opened, on_nothing, on_message, on_nothing, r};
-	const struct feed_handler fh = {on_acknowledged, r};
+	const struct lane_handler lh = {on_opened, on_nothing, on_message, on_nothing, NULL, r};
+	const struct feed_handler fh = {on_acknowledged, NULL, r};
 	char url[256];
 
 	*r = (struct rig){0};

@@ -9,6 +9,7 @@
 #include "common/lane.h"
 #include "common/xrpc.h"
 #include "tests/lib/disk.h"
+#include "tests/lib/foreign.h"
 #include "tests/lib/log_reader.h"
 #include "tests/lib/verified.h"
 #include "tests/test.h"
@@ -399,6 +400,27 @@ TEST(messages_that_are_none_end_the_session)
 	send_raw(u, MESSAGE_VERIFIED, "000102");
 	WAIT(&f, u->closed == 3 && lane_is_open(u->lane));
 	add(u, (struct event_spec){.kind = EVENT_IDENTITY, .host_seq = 1});
+	send_more(&f, 0);
+	close_stage(&f);
+}
+
+/* It is told so, and the other lanes go on. */
+TEST(a_validate_of_another_version_is_named)
+{
+	char url[CONFIG_URL_SIZE];
+	struct fixture f;
+
+	start(&f);
+	WAIT(&f, f.up[0]->opened);
+	pipe_close(f.head_pipe);
+	f.head_pipe = NULL;
+	lane_close(f.up[1]->lane);
+	f.up[1]->lane = NULL;
+	stage_pipe_url(&f.stage, "verified", "validate", 1, url);
+	foreign_check(f.stage.loop, f.stage.metrics, url, true, "peer=\"validate\"",
+		      "validate speaks another version: events wait until both are of one lane=1 "
+		      "version=2 ours=1");
+	add(f.up[0], (struct event_spec){.kind = EVENT_IDENTITY, .host_seq = 1});
 	send_more(&f, 0);
 	close_stage(&f);
 }

@@ -6,6 +6,7 @@
 #include "common/host.h"
 #include "common/lane.h"
 #include "common/limits.h"
+#include "tests/lib/foreign.h"
 #include "tests/lib/frame.h"
 #include "tests/lib/wait.h"
 #include "tests/test.h"
@@ -208,7 +209,8 @@ static void stage_open(struct bench *b, const char *setting)
 
 static void store_listen(struct bench *b)
 {
-	const struct lane_handler h = {store_opened, store_closed, store_message, writable, b};
+	const struct lane_handler h = {store_opened, store_closed, store_message,
+				       writable,     NULL,         b};
 	char url[CONFIG_URL_SIZE];
 
 	stage_pipe_url(&b->stage, "verified", "store", 0, url);
@@ -217,7 +219,8 @@ static void store_listen(struct bench *b)
 
 static void ingest_dial(struct bench *b)
 {
-	const struct lane_handler h = {ingest_opened, ingest_closed, ingest_message, writable, b};
+	const struct lane_handler h = {ingest_opened, ingest_closed, ingest_message,
+				       writable,      NULL,          b};
 	char url[CONFIG_URL_SIZE];
 
 	stage_pipe_url(&b->stage, "events", "ingest", 0, url);
@@ -288,6 +291,38 @@ static void bench_close(struct bench *b)
 	for (size_t i = 0; i < b->repo_count; i++)
 		repo_release(&b->repos[i]);
 	free(b->repos);
+}
+
+TEST(an_ingest_of_another_version_is_named)
+{
+	char url[CONFIG_URL_SIZE];
+	struct bench b;
+
+	bench_open(&b, 1);
+	lane_close(b.events);
+	stage_pipe_url(&b.stage, "events", "ingest", 0, url);
+	foreign_check(b.stage.loop, b.stage.metrics, url, true, "peer=\"ingest\"",
+		      "ingest speaks another version: events wait until both are of one version=2 "
+		      "ours=1");
+	ingest_dial(&b);
+	CHECK(wait_open(&b, 2));
+	bench_close(&b);
+}
+
+TEST(a_store_of_another_version_is_named)
+{
+	char url[CONFIG_URL_SIZE];
+	struct bench b;
+
+	bench_open(&b, 1);
+	lane_close(b.verified);
+	stage_pipe_url(&b.stage, "verified", "store", 0, url);
+	foreign_check(b.stage.loop, b.stage.metrics, url, false, "peer=\"store\"",
+		      "store speaks another version: events wait until both are of one version=2 "
+		      "ours=1");
+	store_listen(&b);
+	CHECK(wait_open(&b, 2));
+	bench_close(&b);
 }
 
 static void put_event(struct buf *out, uint64_t ticket, const char *host, struct span frame)
