@@ -22,6 +22,11 @@
  *	item	key 0  stub  key 1  key 2  stub	...
  *	height	  0      1     3      0      2
  *
+ * What hangs in a stub is not seen, so a path that was created beside one is not compared with the
+ * keys below it: undoing the op does not open the stub, and a node that is not opened need not be
+ * sent [sync: operation inversion]. An account can bring its own tree out of order like that; still
+ * the ops are all that has changed in it.
+ *
  * Work and memory are bounded by the archive: no block is taken as a node twice (in a tree no node
  * can occur twice, since its keys cannot), and the keys may have MST_KEY_BYTES in all. Each node is
  * hashed once when it is loaded and, if it has changed, once more.

@@ -8,7 +8,7 @@ import { execFileSync, spawnSync } from 'node:child_process'
 import { build, demand, finish, folder, freePort, node, stop, test } from './harness.mjs'
 import { Stream, decodeFrame } from './stream.mjs'
 import { Pds, makeTraffic, randomAccount } from './traffic.mjs'
-import { changedFields, isCommit, makeRandom, mutate, withoutDamagedBlocks } from './mutations.mjs'
+import { belowKeyless, changedFields, isCommit, makeRandom, mutate, withoutDamagedBlocks } from './mutations.mjs'
 import { oracles } from './oracles.mjs'
 import { explain } from './explanations.mjs'
 
@@ -112,12 +112,23 @@ function relayAnswers(documents, frames) {
   return verdicts
 }
 
-// Whether the library misses the node that prevData names and nothing else: the other one does without.
-async function lacksRootBefore(oracle, frame, keys) {
+// What the library says of the blocks that are whole, if the other one accepts them.
+async function saysAlone(oracle, frame, keys) {
   const rest = withoutDamagedBlocks(frame)
   const other = Object.keys(oracles).find((name) => name !== oracle)
   const says = await oracles[oracle](rest, keys)
-  return says?.includes(`cid=${decodeFrame(frame).body.prevData}`) && (await oracles[other](rest, keys)) === null
+  return (await oracles[other](rest, keys)) === null ? says : null
+}
+
+// Whether the library alone misses the node that prevData names.
+async function lacksRootBefore(oracle, frame, keys) {
+  return (await saysAlone(oracle, frame, keys))?.includes(`cid=${decodeFrame(frame).body.prevData}`)
+}
+
+// Whether the library alone misses a node that hangs below one without keys.
+async function lacksBelowKeyless(oracle, frame, keys) {
+  const [, missing] = (await saysAlone(oracle, frame, keys))?.match(/^block not found: (\w+), expected type: mst nod/) ?? []
+  return belowKeyless(frame).includes(missing)
 }
 
 class Comparison {
@@ -141,9 +152,10 @@ class Comparison {
 
   // The rule that decides between us and a library; undefined if there is none.
   async ruleOf({ oracle, kind, frame, original, ours, theirs }, keys) {
-    for (const { rule, onlyIfUnneeded, onlyIfRootBefore, sameFields } of explain({ oracle, kind, ours, theirs })) {
+    for (const { rule, onlyIfUnneeded, onlyIfRootBefore, onlyIfBelowKeyless, sameFields } of explain({ oracle, kind, ours, theirs })) {
       if (onlyIfUnneeded && (await oracles[oracle](withoutDamagedBlocks(frame), keys)) !== null) continue
       if (onlyIfRootBefore && !(await lacksRootBefore(oracle, frame, keys))) continue
+      if (onlyIfBelowKeyless && !(await lacksBelowKeyless(oracle, frame, keys))) continue
       if (sameFields && changedFields(original, frame).some((name) => sameFields.includes(name))) continue
       return `${oracle}: ${rule}`
     }

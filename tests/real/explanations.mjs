@@ -19,6 +19,15 @@ const explanations = [
     onlyIfRootBefore: true,
   },
   {
+    rule: 'sync, Operation Inversion: nodes are needed that are opened to undo the ops; this library also opens what hangs below a node without keys, to learn its height',
+    oracle: 'atproto',
+    ours: /^accepted$/,
+    theirs: /^(block does not match its CID$|block not found)/,
+    kinds: /^(bit|block\.(bit|cut|missing))$/,
+    // It must be such a node alone: the other library accepts without it.
+    onlyIfBelowKeyless: true,
+  },
+  {
     rule: 'DASL, CAR and CID: every block has a CID of the one form, codec dag-cbor or raw; this library takes others where they are not needed',
     oracle: 'atproto',
     ours: /^bad_car$/,

@@ -146,13 +146,21 @@ export function mutate(frame, category, random) {
   return Buffer.compare(bytes, frame) === 0 ? null : [`${category}.${name}`, bytes]
 }
 
+const isWhole = (s) => createHash('sha256').update(s.subarray(36)).digest().equals(s.subarray(4, 36))
+
 // Of its blocks only those that are what their CID says.
 export function withoutDamagedBlocks(frame) {
   const { body } = decodeFrame(frame)
   const [header, ...sections] = readCar(body.blocks)
-  const isWhole = (s) => createHash('sha256').update(s.subarray(36)).digest().equals(s.subarray(4, 36))
   body.blocks = writeCar([header, ...sections.filter(isWhole)])
   return encodeFrame('#commit', body)
+}
+
+// What hangs below those of its nodes that have no keys, by CID.
+export function belowKeyless(frame) {
+  const [, ...sections] = readCar(decodeFrame(frame).body.blocks)
+  const nodes = sections.filter((s) => s[1] === 0x71 && isWhole(s)).map((s) => dagCbor.decode(s.subarray(36)))
+  return nodes.filter(({ e, l }) => Array.isArray(e) && e.length === 0 && l).map(({ l }) => String(l))
 }
 
 export const isCommit = (frame) => decodeFrame(frame).header.t === '#commit'
