@@ -188,7 +188,7 @@ static const struct key {
 	"Proxies whose X-Forwarded-For is believed, and which have no limit as clients themselves.\n"
 	"Addresses, or networks with a prefix length, separated by spaces or commas; empty: none."},
 {"fanout", "ping_interval", CONFIG_TIME, "30s", "100ms", "1h", NULL,
-	"How often a consumer is pinged."},
+	"A consumer from and to which nothing goes for so long is pinged, and has as long to answer."},
 {"fanout", "progress_timeout", CONFIG_TIME, "60s", "100ms", "1d", NULL,
 	"A consumer that takes no byte for so long is closed as too slow."},
 {"fanout", "drain_time", CONFIG_TIME, "10s", "0s", "10m", NULL,

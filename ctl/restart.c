@@ -87,10 +87,16 @@ static int restart_one(struct ask *ask, const char *name, uint64_t limit_usec)
 	return 0;
 }
 
+static uint64_t limit_of(const struct member *m, const struct config *config)
+{
+	bool drains = strcmp(m->stage, "fanout") == 0;
+
+	return STAGE_STOP_USEC + BACK_USEC +
+	       (drains ? config_time(config, "fanout.drain_time") : 0);
+}
+
 int restart_members(const struct group *g, const struct config *config, const char *name)
 {
-	uint64_t limit_usec = STAGE_STOP_USEC + config_time(config, "fanout.drain_time") +
-			      BACK_USEC;
 	bool found = false;
 
 	for (size_t i = 0; i < g->count; i++) {
@@ -103,7 +109,7 @@ int restart_members(const struct group *g, const struct config *config, const ch
 		found = true;
 		if (ask_open(g, config, member, &ask) < 0)
 			return 1;
-		result = restart_one(ask, member, limit_usec);
+		result = restart_one(ask, member, limit_of(&g->members[i], config));
 		ask_close(ask);
 		if (result != 0)
 			return result;

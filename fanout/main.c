@@ -108,11 +108,15 @@ int main(int argc, char **argv)
 	if (status != STAGE_GO)
 		return status;
 	int passed_fd, error = take_passed_socket(&passed_fd);
-	if (error == 0)
-		error = check_tls(&stage);
 	if (error < 0) {
 		stage_release(&stage);
 		return STAGE_EXIT_CONFIG;
+	}
+	/* These files are changed while all runs, and may be right later. */
+	error = check_tls(&stage);
+	if (error < 0) {
+		stage_release(&stage);
+		return STAGE_EXIT_AGAIN;
 	}
 	error = open_from_config(&fanout, &stage, passed_fd);
 	if (error < 0) {

@@ -139,7 +139,7 @@ static int make_chunk(int messages_fd, const struct marker *m, uint64_t now_usec
 	return 0;
 }
 
-/* Writes the records from the place to the marker. */
+/* Makes the records from the place to the marker, and writes them unless index_fd is -1. */
 static int make_rest(int messages_fd, int index_fd, const struct marker *m, uint64_t now_usec,
 		     struct place at)
 {
@@ -154,7 +154,7 @@ static int make_rest(int messages_fd, int index_fd, const struct marker *m, uint
 
 		buf_clear(&chunk);
 		r = make_chunk(messages_fd, m, now_usec, &at, &message, &chunk);
-		if (r == 0)
+		if (r == 0 && index_fd >= 0)
 			r = file_write_at(index_fd, buf_span(&chunk),
 					  first * LOG_INDEX_RECORD_SIZE);
 	}
@@ -176,9 +176,12 @@ int log_index_recover(int messages_fd, int index_fd, const struct marker *m, uin
 		return r;
 	r = make_rest(messages_fd, index_fd, m, now_usec, good);
 	if (r == -EBADMSG && good.records > 0) {
-		/* Records may be whole and yet not those of these messages. */
+		/* Records may be whole and yet not those of these messages. They know more than
+		 * can be made anew, so that they go only when that is certain to succeed. */
 		good = (struct place){0};
-		r = make_rest(messages_fd, index_fd, m, now_usec, good);
+		r = make_rest(messages_fd, -1, m, now_usec, good);
+		if (r == 0)
+			r = make_rest(messages_fd, index_fd, m, now_usec, good);
 	}
 	if (r < 0)
 		return r;

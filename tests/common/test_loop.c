@@ -1,5 +1,6 @@
 #include "common/loop.h"
 
+#include <fcntl.h>
 #include <signal.h>
 #include <sys/eventfd.h>
 #include <unistd.h>
@@ -249,6 +250,24 @@ TEST(io_is_forgotten_open_or_closed)
 	CHECK_INT(calls, 0);
 	for (size_t i = 0; i < 3; i++)
 		close(fds[i]);
+	loop_free(l);
+}
+
+/* No file of a disk can be in the set, which the kernel says in its own way. */
+TEST(io_whose_number_is_a_file_now_is_forgotten)
+{
+	struct loop *l = loop_new();
+	struct loop_io io;
+	unsigned calls = 0;
+	int fd = eventfd(1, EFD_NONBLOCK), file = open(test_folder(), O_RDONLY);
+
+	loop_io_init(&io, count_ready, &calls);
+	loop_io_add(l, &io, fd, EPOLLIN);
+	CHECK_INT(dup2(file, fd), fd);
+	loop_io_forget(l, &io);
+	CHECK_INT(io.fd, -1);
+	close(fd);
+	close(file);
 	loop_free(l);
 }
 

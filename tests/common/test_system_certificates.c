@@ -9,14 +9,14 @@
 #include "tests/lib/certificate.h"
 #include "tests/test.h"
 
-static void touch(const char *folder, const char *name)
+static void put(const char *folder, const char *name, const char *text)
 {
 	char path[4096];
 	FILE *f;
 
 	snprintf(path, sizeof(path), "%s/%s", folder, name);
 	f = fopen(path, "w");
-	CHECK(f);
+	CHECK(f && fputs(text, f) >= 0);
 	if (f)
 		fclose(f);
 }
@@ -29,17 +29,34 @@ TEST(hashes_in_a_folder)
 	} files[] = {
 		{"ca-certificates.crt", false}, {"5ed36f99.r0", false}, {"5ed36f9.0", false},
 		{"5ed36f99a.0", false},         {"5ED36F99.0", false},  {"5ed36f99.0.pem", false},
-		{"5ed36f99.0", true},
+		{"5ed36f99.", false},           {"5ed36f99.0", true},
 	};
 	const char *folder = test_folder();
 
-	CHECK(!system_certificates_has_hashes("/nowhere"));
-	CHECK(!system_certificates_has_hashes(folder));
+	CHECK(!system_certificates_are_hashed("/nowhere", "/nowhere"));
+	CHECK(!system_certificates_are_hashed(folder, "/nowhere"));
 	for (size_t i = 0; i < ARRAY_SIZE(files); i++) {
-		touch(folder, files[i].name);
-		if (system_certificates_has_hashes(folder) != files[i].want)
+		put(folder, files[i].name, "");
+		if (system_certificates_are_hashed(folder, "/nowhere") != files[i].want)
 			test_fail(__FILE__, __LINE__, "%s", files[i].name);
 	}
+}
+
+/* Somebody's own authority beside a file with all the others: the file has to be read. */
+TEST(a_folder_with_fewer_than_the_file_is_not_enough)
+{
+	const char *folder = test_folder();
+	char file[4096];
+
+	put(folder, "all.pem",
+	    "# the first\n-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----\n"
+	    "# and another\n-----BEGIN TRUSTED CERTIFICATE-----\nMIIB\n"
+	    "-----END TRUSTED CERTIFICATE-----\n");
+	snprintf(file, sizeof(file), "%s/all.pem", folder);
+	put(folder, "5ed36f99.0", "");
+	CHECK(!system_certificates_are_hashed(folder, file));
+	put(folder, "5ed36f99.1", "");
+	CHECK(system_certificates_are_hashed(folder, file));
 }
 
 static int held(X509_STORE *store)
@@ -95,7 +112,7 @@ TEST(the_folder_is_read_when_it_is_asked)
 	unsetenv(X509_get_default_cert_dir_env());
 	CHECK_INT(system_certificates_add(store), 0);
 	x = any_certificate(folder);
-	if (!x || !system_certificates_has_hashes(folder)) {
+	if (!x || !system_certificates_are_hashed(folder, X509_get_default_cert_file())) {
 		test_skip("%s has no certificates under their hashes", folder);
 	} else {
 		CHECK_INT(held(store), 0);

@@ -204,6 +204,17 @@ TEST(a_record_of_another_place_is_made_anew)
 	release(&p);
 }
 
+/* What the first records know beside the messages is not lost. */
+static void check_kept(const struct pair *p, size_t count)
+{
+	uint8_t got[LOG_INDEX_RECORD_SIZE];
+
+	for (size_t at = 0; at < count * sizeof(got); at += sizeof(got)) {
+		CHECK_INT(file_read_at(p->index_fd, got, sizeof(got), at), 0);
+		CHECK_SPAN(span_of(got, sizeof(got)), span_of(p->records.ptr + at, sizeof(got)));
+	}
+}
+
 static const struct {
 	const char *what;
 	int64_t bytes;
@@ -228,6 +239,7 @@ TEST(messages_that_are_not_what_the_marker_says)
 		if (log_index_recover(p.messages_fd, p.index_fd, &p.marker, MADE_USEC, &made) !=
 		    -EBADMSG)
 			test_fail(__FILE__, __LINE__, "%s", wrong_markers[i].what);
+		check_kept(&p, 10);
 		release(&p);
 	}
 }
