@@ -221,17 +221,6 @@ int reader_get_u64(struct reader *r, uint64_t *ret)
 	return get_little_endian(r, ret, sizeof(*ret));
 }
 
-int reader_get_span(struct reader *r, size_t len, struct span *ret)
-{
-	if (len > r->left)
-		return -EBADMSG;
-	*ret = span_of(r->ptr, len);
-	if (len > 0)
-		r->ptr += len;
-	r->left -= len;
-	return 0;
-}
-
 int reader_get_varint(struct reader *r, uint64_t *ret)
 {
 	uint64_t v = 0;
