@@ -22,8 +22,9 @@ struct item {
  * or the stub that stands in its place. It is open until a higher key comes.
  */
 struct level {
-	struct node node;
-	struct entry *last;        /* of the node; NULL: it has none yet */
+	struct link left;
+	struct entry *first, *last; /* NULL: it has none yet */
+	size_t count;
 	const struct node *source; /* of its first entry */
 	bool has_fresh;            /* below it is a node that is not hashed yet */
 	const uint8_t *stub;
@@ -307,7 +308,7 @@ enum verdict mst_check(struct mst *m, struct mst_op *ops, size_t count)
 /* Puts a subtree, or nothing, behind the level's last key. */
 static void attach(struct level *l, struct subtree subtree)
 {
-	struct link *slot = l->last ? &l->last->right : &l->node.left;
+	struct link *slot = l->last ? &l->last->right : &l->left;
 
 	*slot = (struct link){.stub = subtree.digest};
 	l->has_fresh |= subtree.is_fresh;
@@ -325,18 +326,19 @@ static struct span keep(struct mst *m, struct span bytes)
  * digest already. */
 static struct subtree make_node(struct mst *m, const struct level *l)
 {
+	const struct node node = {.left = l->left, .first = l->first, .count = l->count};
 	const struct block *before = l->source ? l->source->block : NULL;
 	struct fresh *f;
 
 	buf_clear(&m->encoding);
 	if (!l->has_fresh) {
-		node_encode(&l->node, &m->encoding);
+		node_encode(&node, &m->encoding);
 		if (before && span_equal(before->data, buf_span(&m->encoding)))
 			return (struct subtree){before->cid.digest, false};
 	}
 	f = arena_get(&m->arena, sizeof(*f));
 	f->next = NULL;
-	f->node = l->node;
+	f->node = node;
 	f->before = before;
 	f->has_fresh = l->has_fresh;
 	f->is_hashed = false;
@@ -387,9 +389,9 @@ static enum verdict put_entry(struct mst *m, struct entry *e, unsigned height,
 	if (l->last)
 		l->last->next = e;
 	else
-		l->node.first = e, l->source = source;
+		l->first = e, l->source = source;
 	l->last = e;
-	l->node.count++;
+	l->count++;
 	return VERDICT_ACCEPTED;
 }
 
