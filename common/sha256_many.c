@@ -64,14 +64,6 @@ struct hasher {
 
 #define ROTATE(x, n) ((x) >> (n) | (x) << (32 - (n)))
 
-/* The schedule word of a round from 16 on [FIPS 180-4, section 6.2.2]; w holds the last 16. */
-#define EXPAND(w, i)                                                                               \
-	((w)[(i)&15] += (ROTATE((w)[((i)-15) & 15], 7) ^ ROTATE((w)[((i)-15) & 15], 18) ^          \
-			 (w)[((i)-15) & 15] >> 3) +                                                \
-			(w)[((i)-7) & 15] +                                                        \
-			(ROTATE((w)[((i)-2) & 15], 17) ^ ROTATE((w)[((i)-2) & 15], 19) ^           \
-			 (w)[((i)-2) & 15] >> 10))
-
 /* Turns rows into columns, by twos, fours and eights. */
 #define LOW_1(a, b)  __builtin_shufflevector(a, b, 0, 8, 1, 9, 4, 12, 5, 13)
 #define HIGH_1(a, b) __builtin_shufflevector(a, b, 2, 10, 3, 11, 6, 14, 7, 15)
@@ -110,7 +102,19 @@ static inline __attribute__((always_inline)) void load_words(const uint8_t *cons
 	}
 }
 
-/* One block of each lane. */
+/* From the schedule words of sixteen rounds to those of the next [FIPS 180-4, section 6.2.2]. */
+static inline __attribute__((always_inline)) void expand(lanes w[WORDS])
+{
+#pragma GCC unroll 16
+	for (size_t i = 0; i < WORDS; i++) {
+		lanes x = w[(i + 1) % WORDS], y = w[(i + 14) % WORDS];
+
+		w[i] += (ROTATE(x, 7) ^ ROTATE(x, 18) ^ x >> 3) + w[(i + 9) % WORDS] +
+			(ROTATE(y, 17) ^ ROTATE(y, 19) ^ y >> 10);
+	}
+}
+
+/* One block of each lane. Sixteen rounds are as much code as the processor keeps decoded. */
 static inline __attribute__((always_inline)) void compress(uint32_t state[][LANES],
 							   const uint8_t *const blocks[LANES])
 {
@@ -121,16 +125,22 @@ static inline __attribute__((always_inline)) void compress(uint32_t state[][LANE
 	load_words(blocks, BLOCK_SIZE / 2, w + LANES);
 	a = s[0], b = s[1], c = s[2], d = s[3], e = s[4], f = s[5], g = s[6], h = s[7];
 	b_c = b ^ c;
-#pragma GCC unroll 64
-	for (size_t i = 0; i < ROUNDS; i++) {
-		lanes a_b = a ^ b;
-		lanes t1 = h + (ROTATE(e, 6) ^ ROTATE(e, 11) ^ ROTATE(e, 25)) +
-			   (g ^ (e & (f ^ g))) + constants[i] + (i < WORDS ? w[i] : EXPAND(w, i));
-		/* The majority is b unless a and c differ from it. */
-		lanes t2 = (ROTATE(a, 2) ^ ROTATE(a, 13) ^ ROTATE(a, 22)) + (b ^ (a_b & b_c));
+#pragma GCC unroll 1
+	for (size_t n = 0; n < ROUNDS; n += WORDS) {
+		if (n > 0)
+			expand(w);
+#pragma GCC unroll 16
+		for (size_t i = 0; i < WORDS; i++) {
+			lanes a_b = a ^ b;
+			lanes t1 = h + (ROTATE(e, 6) ^ ROTATE(e, 11) ^ ROTATE(e, 25)) +
+				   (g ^ (e & (f ^ g))) + constants[n + i] + w[i];
+			/* The majority is b unless a and c differ from it. */
+			lanes t2 = (ROTATE(a, 2) ^ ROTATE(a, 13) ^ ROTATE(a, 22)) +
+				   (b ^ (a_b & b_c));
 
-		b_c = a_b;
-		h = g, g = f, f = e, e = d + t1, d = c, c = b, b = a, a = t1 + t2;
+			b_c = a_b;
+			h = g, g = f, f = e, e = d + t1, d = c, c = b, b = a, a = t1 + t2;
+		}
 	}
 	s[0] += a, s[1] += b, s[2] += c, s[3] += d, s[4] += e, s[5] += f, s[6] += g, s[7] += h;
 }
@@ -158,7 +168,9 @@ static void fill_tail(struct rest *r, struct span message)
 	uint64_t bits = htobe64((uint64_t)message.len * 8);
 
 	r->tail_blocks = rest + 1 + sizeof(bits) <= BLOCK_SIZE ? 1 : 2;
-	memset(r->tail, 0, sizeof(r->tail));
+	memset(r->tail, 0, BLOCK_SIZE);
+	if (r->tail_blocks > 1)
+		memset(r->tail + BLOCK_SIZE, 0, BLOCK_SIZE);
 	if (rest > 0)
 		memcpy(r->tail, message.ptr + message.len - rest, rest);
 	r->tail[rest] = 0x80;
