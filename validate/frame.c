@@ -4,8 +4,10 @@
 
 #include "common/cbor.h"
 
-#define UNKNOWN_FEW 16 /* fields of a frame: far from LIMIT_CBOR_ITEMS with all that are known */
-#define OP_MESSAGE  1  /* header op of a frame with a message; -1 is an error [event stream] */
+#define UNKNOWN_FEW  16 /* fields of a frame: far from LIMIT_CBOR_ITEMS with all that are known */
+#define CACHE_LINE   64
+#define PREFETCH_MAX KIB(8) /* nearly all frames, and a quarter of the nearest cache */
+#define OP_MESSAGE   1      /* header op of a frame with a message; -1 is an error [event stream] */
 
 /* Which kinds of event a field belongs to. */
 enum {
@@ -361,6 +363,15 @@ static bool is_canonical(struct span frame)
 	       is_map(header) && is_map(body);
 }
 
+/* It comes from another processor's cache or from memory, and is read in leaps. */
+static void prefetch(struct span frame)
+{
+	const size_t len = frame.len < PREFETCH_MAX ? frame.len : PREFETCH_MAX;
+
+	for (size_t i = 0; i < len; i += CACHE_LINE)
+		__builtin_prefetch(frame.ptr + i);
+}
+
 static void clear(struct frame *f, struct span bytes)
 {
 	memset(f, 0, offsetof(struct frame, ops));
@@ -386,6 +397,7 @@ enum verdict frame_decode(struct span bytes, struct frame *ret)
 	clear(ret, bytes);
 	if (bytes.len > LIMIT_FRAME)
 		return VERDICT_FRAME_TOO_LARGE;
+	prefetch(bytes);
 	v = decode(ret);
 	if ((v == VERDICT_ACCEPTED && !ret->is_doubtful) || is_canonical(bytes))
 		return v;
