@@ -41,9 +41,8 @@ struct way {
 	size_t alone_max; /* so few messages are faster one after another, in OpenSSL */
 };
 
-/* What is left of a message: whole blocks of it, then of its tail. */
+/* What is left of a message, from where it goes on: whole blocks of it, then of its tail. */
 struct rest {
-	const uint8_t *next;
 	size_t blocks;
 	size_t tail_blocks; /* still to come after these */
 	uint8_t tail[2 * BLOCK_SIZE];
@@ -52,10 +51,11 @@ struct rest {
 struct hasher {
 	/* Not alignas(lanes): without AVX the compiler takes that for less. */
 	alignas(sizeof(lanes)) uint32_t state[STATE][LANES];
+	const uint8_t *places[LANES];    /* of the next blocks; an idle lane stays in one place */
+	size_t strides[LANES];           /* to the blocks after them */
 	struct sha256_work *work[LANES]; /* NULL: idle */
 	struct rest rests[LANES];        /* never without blocks */
-	struct sha256_work *todo;
-	size_t todo_count;
+	struct sha256_work *todo, *end;  /* not begun */
 	size_t busy;
 	size_t step;
 	struct sha256_trace *trace;
@@ -177,30 +177,28 @@ static void fill_tail(struct rest *r, struct span message)
 	memcpy(r->tail + r->tail_blocks * BLOCK_SIZE - sizeof(bits), &bits, sizeof(bits));
 }
 
-/* Blocks were hashed. False when there are none left. */
-static bool pass(struct rest *r, size_t blocks)
+/* Blocks up to this place were hashed. Gives where the message goes on; NULL: it ends here. */
+static const uint8_t *pass(struct rest *r, const uint8_t *place, size_t blocks)
 {
-	r->next += blocks * BLOCK_SIZE;
 	r->blocks -= blocks;
 	if (r->blocks > 0)
-		return true;
-	r->next = r->tail;
+		return place;
 	r->blocks = r->tail_blocks;
 	r->tail_blocks = 0;
-	return r->blocks > 0;
+	return r->blocks > 0 ? r->tail : NULL;
 }
 
-/* All of the message but this many blocks. */
-static void start(struct rest *r, struct span message, size_t done)
+/* All of the message but this many blocks. Gives its place. */
+static const uint8_t *start(struct rest *r, struct span message, size_t done)
 {
 	fill_tail(r, message);
-	r->next = message.len > 0 ? message.ptr : r->tail;
 	r->blocks = message.len / BLOCK_SIZE;
-	pass(r, done);
+	return pass(r, done > 0 ? message.ptr + done * BLOCK_SIZE : message.ptr, done);
 }
 
 static void put_digest(const uint32_t state[STATE], uint8_t ret[static SHA256_SIZE])
 {
+#pragma GCC unroll 8
 	for (size_t i = 0; i < STATE; i++) {
 		uint32_t word = htobe32(state[i]);
 
@@ -215,28 +213,40 @@ static void hash_at_once(struct sha256_work *work)
 	work->step = SHA256_TRACE_STEPS;
 }
 
+static void make_idle(struct hasher *h, size_t lane)
+{
+	static const uint8_t nothing[BLOCK_SIZE];
+
+	h->work[lane] = NULL;
+	h->places[lane] = nothing;
+	h->strides[lane] = 0;
+	h->rests[lane].blocks = SIZE_MAX;
+}
+
 /* Gives the lane the next message that is not too long. */
 static void begin(struct hasher *h, size_t lane)
 {
 	struct sha256_work *work;
 
-	h->work[lane] = NULL;
-	for (; h->todo_count > 0 && h->todo->message.len > MESSAGE_MAX; h->todo++, h->todo_count--)
+	for (; h->todo < h->end && h->todo->message.len > MESSAGE_MAX; h->todo++)
 		hash_at_once(h->todo);
-	if (h->todo_count == 0)
+	if (h->todo == h->end) {
+		make_idle(h, lane);
 		return;
+	}
 	work = h->work[lane] = h->todo++;
 	work->step = h->step;
 	work->lane = lane;
-	h->todo_count--;
 	h->busy++;
-	start(&h->rests[lane], work->message, 0);
+	h->strides[lane] = BLOCK_SIZE;
+	h->places[lane] = start(&h->rests[lane], work->message, 0);
 	for (size_t i = 0; i < STATE; i++)
 		h->state[i][lane] = initial[i];
 }
 
 static void get_state(const uint32_t states[STATE][LANES], size_t lane, uint32_t ret[STATE])
 {
+#pragma GCC unroll 8
 	for (size_t i = 0; i < STATE; i++)
 		ret[i] = states[i][lane];
 }
@@ -251,56 +261,45 @@ static void finish(struct hasher *h, size_t lane)
 	begin(h, lane);
 }
 
-/* Where the lanes stand, an idle one somewhere. Gives how many blocks all of them have there. */
-static size_t get_places(const struct hasher *h, const uint8_t *ret_places[LANES],
-			 size_t ret_strides[LANES])
-{
-	static const uint8_t nothing[BLOCK_SIZE];
-	size_t count = SIZE_MAX;
-
-	for (size_t i = 0; i < LANES; i++) {
-		const struct rest *r = &h->rests[i];
-
-		ret_places[i] = h->work[i] ? r->next : nothing;
-		ret_strides[i] = h->work[i] ? BLOCK_SIZE : 0;
-		if (h->work[i] && r->blocks < count)
-			count = r->blocks;
-	}
-	return count;
-}
-
 /* As many blocks of each lane as they all have in one place. */
 static void run(struct hasher *h)
 {
-	const uint8_t *places[LANES];
-	size_t strides[LANES];
-	const size_t count = get_places(h, places, strides);
+	size_t count = SIZE_MAX;
 
+	for (size_t i = 0; i < LANES; i++)
+		if (h->rests[i].blocks < count)
+			count = h->rests[i].blocks;
 	for (size_t n = 0; n < count; n++, h->step++) {
-		h->way->compress(h->state, places);
+		h->way->compress(h->state, h->places);
 		if (h->step < SHA256_TRACE_STEPS)
 			memcpy(h->trace->states[h->step], h->state, sizeof(h->state));
 		for (size_t i = 0; i < LANES; i++)
-			places[i] += strides[i];
+			h->places[i] += h->strides[i];
 	}
-	for (size_t i = 0; i < LANES; i++)
-		if (h->work[i] && !pass(&h->rests[i], count))
+	for (size_t i = 0; i < LANES; i++) {
+		const uint8_t *place = pass(&h->rests[i], h->places[i], count);
+
+		if (place)
+			h->places[i] = place;
+		else
 			finish(h, i);
+	}
 }
 
 static void finish_alone(struct hasher *h, size_t lane)
 {
 	struct rest *r = &h->rests[lane];
+	const uint8_t *place = h->places[lane];
 	uint32_t state[STATE];
 	size_t n = h->step;
 
 	get_state(h->state, lane, state);
 	do {
-		sha256_compress(state, r->next);
+		sha256_compress(state, place);
 		for (size_t i = 0; n < SHA256_TRACE_STEPS && i < STATE; i++)
 			h->trace->states[n][i][lane] = state[i];
 		n++;
-	} while (pass(r, 1));
+	} while ((place = pass(r, place + BLOCK_SIZE, 1)));
 	put_digest(state, h->work[lane]->digest);
 }
 
@@ -342,7 +341,7 @@ bool sha256_many_by(size_t number, struct sha256_work *all, size_t count,
 	if (!way)
 		return false;
 	h.todo = all;
-	h.todo_count = count;
+	h.end = all + count;
 	h.busy = h.step = 0;
 	h.trace = ret_trace;
 	h.way = way;
@@ -377,6 +376,7 @@ void sha256_like(const struct sha256_work *like, const struct sha256_trace *trac
 {
 	size_t shared = like && like->step < SHA256_TRACE_STEPS ? shared_blocks(like, message) : 0;
 	uint32_t state[STATE];
+	const uint8_t *place;
 	struct rest r;
 
 	if (shared == 0) {
@@ -384,10 +384,10 @@ void sha256_like(const struct sha256_work *like, const struct sha256_trace *trac
 		return;
 	}
 	get_state(trace->states[like->step + shared - 1], like->lane, state);
-	start(&r, message, shared);
+	place = start(&r, message, shared);
 	do
-		sha256_compress(state, r.next);
-	while (pass(&r, 1));
+		sha256_compress(state, place);
+	while ((place = pass(&r, place + BLOCK_SIZE, 1)));
 	put_digest(state, ret_digest);
 }
 
