@@ -130,12 +130,12 @@ void blocks_want(struct blocks *b, struct block *block)
 	b->wanted[b->wanted_count++] = block;
 }
 
-enum verdict blocks_prove(struct blocks *b, const struct sha256_work *work)
+enum verdict blocks_prove(struct blocks *b)
 {
 	for (size_t i = 0; i < b->wanted_count; i++) {
 		struct block *block = b->wanted[i];
 
-		if (memcmp(work[i].digest, block->cid.digest, SHA256_SIZE) != 0)
+		if (memcmp(block->work->digest, block->cid.digest, SHA256_SIZE) != 0)
 			return VERDICT_BLOCK_HASH;
 		block->is_hashed = true;
 		block->is_wanted = false;

@@ -20,7 +20,7 @@ struct block {
 	bool is_wanted; /* among the wanted ones */
 	bool is_node;   /* taken as a node of the tree, mst.h */
 	struct span data;
-	const struct sha256_work *work; /* that hashed it; NULL: none of sha256_many */
+	const struct sha256_work *work; /* that hashes it; NULL: none of sha256_many */
 };
 
 struct blocks {
@@ -46,7 +46,6 @@ enum verdict blocks_get(const struct blocks *b, const struct cid *cid,
 			struct block **ret) MUST_CHECK;
 /* Once or more. */
 void blocks_want(struct blocks *b, struct block *block);
-/* work: the hashes of the wanted blocks, in their order. None is wanted any more.
- * VERDICT_BLOCK_HASH. */
-enum verdict blocks_prove(struct blocks *b, const struct sha256_work *work) MUST_CHECK;
+/* After the work of each wanted block was done. None is wanted any more. VERDICT_BLOCK_HASH. */
+enum verdict blocks_prove(struct blocks *b) MUST_CHECK;
 int64_t blocks_memory_bytes(const struct blocks *b);

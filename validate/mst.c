@@ -102,14 +102,6 @@ int64_t mst_memory_bytes(const struct mst *m)
 /* Loading: gather decodes all nodes, arrange checks how they hang together. What the heights are
  * follows from the root's; whether all keys have them is seen when they are hashed. */
 
-static struct cid cid_of_stub(const uint8_t *stub)
-{
-	struct cid cid = {.codec = CID_DAG_CBOR};
-
-	memcpy(cid.digest, stub, SHA256_SIZE);
-	return cid;
-}
-
 /* The node in this block, not yet its children. */
 static enum verdict take_block(struct mst *m, struct block *block, struct node **ret)
 {
@@ -140,7 +132,8 @@ static enum verdict gather(struct mst *m, struct link *link, unsigned depth)
 
 	if (link_is_empty(*link))
 		return VERDICT_ACCEPTED;
-	cid = cid_of_stub(link->stub);
+	cid.codec = CID_DAG_CBOR;
+	memcpy(cid.digest, link->stub, SHA256_SIZE);
 	block = blocks_find(m->blocks, &cid);
 	if (!block)
 		return VERDICT_ACCEPTED;
@@ -497,6 +490,8 @@ static enum verdict check_heights(const struct mst *m, const struct sha256_work 
 	return VERDICT_ACCEPTED;
 }
 
+/* What is long comes first, the nodes with the lowest ones before those above them, and the keys
+ * come last: so the messages that are hashed side by side end at nearly the same time. */
 enum verdict mst_prove(struct mst *m, struct sha256_work *others, size_t count)
 {
 	const size_t blocks = m->blocks->wanted_count;
@@ -506,24 +501,24 @@ enum verdict mst_prove(struct mst *m, struct sha256_work *others, size_t count)
 
 	for (size_t i = 0; i < m->blocks->count; i++)
 		m->blocks->all[i].work = NULL;
-	for (size_t i = 0; i < blocks; i++, next++) {
+	for (const struct fresh *f = m->first_fresh; f; f = f->next)
+		if (!f->has_fresh)
+			next++->message = f->encoding;
+	for (size_t i = blocks; i-- > 0; next++) {
 		next->message = m->blocks->wanted[i]->data;
 		m->blocks->wanted[i]->work = next;
 	}
 	for (size_t i = 0; i < count; i++)
 		next++->message = others[i].message;
-	for (const struct fresh *f = m->first_fresh; f; f = f->next)
-		if (!f->has_fresh)
-			next++->message = f->encoding;
 	for (size_t i = 0; i < m->item_count; i++)
 		if (m->items[i].entry)
 			next++->message = m->items[i].entry->key;
 	sha256_many(work, (size_t)(next - work), &m->trace);
 	for (size_t i = 0; i < count; i++)
-		memcpy(others[i].digest, work[blocks + i].digest, SHA256_SIZE);
-	take_digests(m, work + blocks + count);
-	v = blocks_prove(m->blocks, work);
-	return v == VERDICT_ACCEPTED ? check_heights(m, work + blocks + count + fresh) : v;
+		memcpy(others[i].digest, work[fresh + blocks + i].digest, SHA256_SIZE);
+	take_digests(m, work);
+	v = blocks_prove(m->blocks);
+	return v == VERDICT_ACCEPTED ? check_heights(m, work + fresh + blocks + count) : v;
 }
 
 /* The digests of all below it are known by now. */
@@ -539,8 +534,12 @@ static void hash_fresh(struct mst *m, struct fresh *f)
 
 struct cid mst_before(struct mst *m)
 {
+	struct cid root = mst_empty_root;
+
 	for (struct fresh *f = m->first_fresh; f; f = f->next)
 		if (!f->is_hashed)
 			hash_fresh(m, f);
-	return m->before ? cid_of_stub(m->before) : mst_empty_root;
+	if (m->before)
+		memcpy(root.digest, m->before, SHA256_SIZE);
+	return root;
 }

@@ -96,12 +96,13 @@ TEST(wanted_blocks_are_proven_together)
 			blocks_want(&b, &b.all[i]);
 			blocks_want(&b, &b.all[0]);
 			work[i].message = b.wanted[i]->data;
+			b.wanted[i]->work = &work[i];
 		}
 		CHECK_INT(b.wanted_count, ARRAY_SIZE(work));
 		sha256_many(work, ARRAY_SIZE(work), &trace);
 		if (bad < ARRAY_SIZE(work))
 			work[bad].digest[SHA256_SIZE - 1] ^= 1;
-		CHECK_INT(blocks_prove(&b, work),
+		CHECK_INT(blocks_prove(&b),
 			  bad < ARRAY_SIZE(work) ? VERDICT_BLOCK_HASH : VERDICT_ACCEPTED);
 		for (size_t i = 0; i < ARRAY_SIZE(work); i++)
 			CHECK(b.all[i].is_hashed == (i < bad));
