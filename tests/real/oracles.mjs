@@ -2,7 +2,9 @@
 //   atproto   @ipld/dag-cbor and @ipld/car, @atproto/crypto, @atproto/repo
 //   atcute    @atcute/cbor, car, cid, crypto, mst and repo
 // Both are asked for the same: that the blocks hash and the commit is signed, that the tree holds what the ops say, and that the ops,
-// undone, lead to prevData.
+// undone, lead to prevData. In which order they are undone is free, but the order decides which nodes are opened on the way; here it is
+// one that opens no node without need.
+import { createHash } from 'node:crypto'
 import * as dagCbor from '@ipld/dag-cbor'
 import { CarReader } from '@ipld/car'
 import { sha256 } from 'multiformats/hashes/sha2'
@@ -35,6 +37,19 @@ function checkOps(ops, isLink) {
   }
 }
 
+// Leading zero bits of the hash; the height in the tree is half of it.
+function zeros(path) {
+  const hash = createHash('sha256').update(path).digest('hex')
+  return BigInt(`0x1${hash}`).toString(2).slice(1).indexOf('1')
+}
+
+// What was deleted comes back first, so that no two subtrees are merged which it parts. What was created goes from the lowest up, so
+// that nothing of it is left to be merged with.
+function undoingOrder(ops) {
+  const rank = ({ action, path }) => (action === 'delete' ? -1 : zeros(path) >> 1)
+  return [...ops].sort((a, b) => rank(a) - rank(b))
+}
+
 async function atproto(bytes, keys) {
   const { header, body } = decodeFrame(bytes)
   demand(header.op === 1 && header.t === '#commit', 'no commit')
@@ -61,7 +76,7 @@ async function atproto(bytes, keys) {
   demand(body.prevData || body.since === null, 'no prevData')
   const { blocks } = await readCarWithRoot(body.blocks)
   let mst = MST.load(new MemoryBlockstore(blocks), commit.data)
-  for (const op of body.ops) {
+  for (const op of undoingOrder(body.ops)) {
     if (op.action === 'create') mst = await mst.delete(op.path)
     else if (op.action === 'update') mst = await mst.update(op.path, op.prev)
     else mst = await mst.add(op.path, op.prev)
@@ -106,7 +121,7 @@ async function atcute(bytes, keys) {
   demand(body.prevData || body.since === null, 'no prevData')
   const wrangler = new NodeWrangler(new NodeStore(new MemoryBlockStore(blocks)))
   let root = commit.data.$link
-  for (const op of body.ops) {
+  for (const op of undoingOrder(body.ops)) {
     const before = root
     root = op.action === 'create' ? await wrangler.deleteRecord(root, op.path) : await wrangler.putRecord(root, op.path, op.prev)
     // It takes whatever is already so for done.
