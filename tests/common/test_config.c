@@ -84,11 +84,27 @@ TEST(a_file_sets_values)
 	config_free(c);
 }
 
-TEST(a_file_is_refused)
+/* A file, and what is said of it. */
+struct refusal {
+	const char *text, *error;
+};
+
+static void check_refusals(const struct refusal *cases, size_t count)
 {
-	static const struct {
-		const char *text, *error;
-	} cases[] = {
+	char error[1024];
+
+	for (size_t i = 0; i < count; i++) {
+		struct config *c = config_new();
+
+		CHECK_INT(read_text(c, cases[i].text, error), -EINVAL);
+		CHECK_STR(error, cases[i].error);
+		config_free(c);
+	}
+}
+
+TEST(lines_that_are_refused)
+{
+	static const struct refusal cases[] = {
 		{"[ingest]\nwindw = 1M\n", ":2: [ingest] windw: unknown key"},
 		{"# x\n\n[ingst]\nwindow = 1M\n", ":4: [ingst] window: unknown section"},
 		{"window = 1M\n", ":1: [] window: stands before any section"},
@@ -100,6 +116,14 @@ TEST(a_file_is_refused)
 		 ":1: neither a [section], nor key = value, nor a comment"},
 		{"[group]\nlanes = 2\n  3\n",
 		 ":3: neither a [section], nor key = value, nor a comment"},
+	};
+
+	check_refusals(cases, ARRAY_SIZE(cases));
+}
+
+TEST(numbers_sizes_and_times_that_are_refused)
+{
+	static const struct refusal cases[] = {
 		{"[group]\nlanes = 0\n", ":2: [group] lanes: \"0\" is not within 1 to 64"},
 		{"[group]\nlanes = 65\n", ":2: [group] lanes: \"65\" is not within 1 to 64"},
 		{"[group]\nlanes = -1\n", ":2: [group] lanes: \"-1\" is no number"},
@@ -121,6 +145,14 @@ TEST(a_file_is_refused)
 		 ":2: [ingest] backoff_min: \"5 s\" is no time: digits, and us, ms, s, m, h or d"},
 		{"[ingest]\nbackoff_min = 2d\n",
 		 ":2: [ingest] backoff_min: \"2d\" is not within 1ms to 1d"},
+	};
+
+	check_refusals(cases, ARRAY_SIZE(cases));
+}
+
+TEST(words_and_addresses_that_are_refused)
+{
+	static const struct refusal cases[] = {
 		{"[resolve]\nkeep_alive = yes\n",
 		 ":2: [resolve] keep_alive: \"yes\" is neither true nor false"},
 		{"[fanout]\ntrusted_proxies = 10.0.0.0/8 proxy\n",
@@ -132,6 +164,21 @@ TEST(a_file_is_refused)
 		 ":2: [group] data_dir: a text of 1 to 1024 bytes is needed, not of 0"},
 		{"[group]\ndata_dir = /a\tb\n",
 		 ":2: [group] data_dir: the value has a control character"},
+		{"[fanout]\naddress = ::\n", ":2: [fanout] address: \"::\" is no IPv4 address, and "
+					     "no IPv6 address in brackets"},
+		{"[fanout]\naddress = [1.2.3.4]\n",
+		 ":2: [fanout] address: \"[1.2.3.4]\" is no IPv4 address, and no IPv6 address in "
+		 "brackets"},
+		{"[fanout]\naddress = [\n",
+		 ":2: [fanout] address: \"[\" is no IPv4 address, and no IPv6 address in brackets"},
+	};
+
+	check_refusals(cases, ARRAY_SIZE(cases));
+}
+
+TEST(urls_that_are_refused)
+{
+	static const struct refusal cases[] = {
 		{"[pipes]\nevents = ipc:///run/x\n",
 		 ":2: [pipes] events: \"ipc:///run/x\" lacks {lane}"},
 		{"[pipes]\nevents = tcp://h:{lane}\n",
@@ -150,23 +197,9 @@ TEST(a_file_is_refused)
 		{"[ingest]\nbootstrap = relay.example\n",
 		 ":2: [ingest] bootstrap: \"relay.example\" does not begin with http:// or "
 		 "https://"},
-		{"[fanout]\naddress = ::\n", ":2: [fanout] address: \"::\" is no IPv4 address, and "
-					     "no IPv6 address in brackets"},
-		{"[fanout]\naddress = [1.2.3.4]\n",
-		 ":2: [fanout] address: \"[1.2.3.4]\" is no IPv4 address, and no IPv6 address in "
-		 "brackets"},
-		{"[fanout]\naddress = [\n",
-		 ":2: [fanout] address: \"[\" is no IPv4 address, and no IPv6 address in brackets"},
 	};
-	char error[1024];
 
-	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
-		struct config *c = config_new();
-
-		CHECK_INT(read_text(c, cases[i].text, error), -EINVAL);
-		CHECK_STR(error, cases[i].error);
-		config_free(c);
-	}
+	check_refusals(cases, ARRAY_SIZE(cases));
 }
 
 TEST(lines_are_bounded)

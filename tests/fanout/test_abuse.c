@@ -131,8 +131,7 @@ TEST(a_thousand_that_stop_reading)
 	settings.progress_usec = 2 * USEC_PER_SEC;
 	open_scene(&s, &settings);
 	for (size_t i = 0; i < MANY; i++) {
-		stream_connect(&s.many[i], s.server.port, 4096);
-		CHECK(stream_handshake(&s.many[i], "?cursor=0", ""));
+		CHECK(stream_open_slow(&s.many[i], s.server.port, "?cursor=0"));
 		if (i % 50 == 0)
 			turn(&s);
 	}

@@ -255,8 +255,7 @@ TEST(a_slow_reader_gets_everything_while_the_log_grows)
 	settings.file_events = 50;
 	server_start(&s, &settings);
 	server_add(&s, 200, 50000);
-	stream_connect(&c, s.port, 4096);
-	CHECK(stream_handshake(&c, "?cursor=0", ""));
+	CHECK(stream_open_slow(&c, s.port, "?cursor=0"));
 	/* It reads slower than the log grows, until the log stops growing. */
 	for (uint64_t seq = 1; seq <= 1000 && !test_has_failed(); seq++) {
 		if (seq <= 400)
@@ -280,8 +279,7 @@ TEST(a_slow_reader_makes_progress_as_long_as_it_reads)
 	settings.ping_usec = 400 * USEC_PER_MSEC;
 	server_start(&s, &settings);
 	server_add(&s, 200, 100000);
-	stream_connect(&c, s.port, 4096);
-	CHECK(stream_handshake(&c, "?cursor=0", ""));
+	CHECK(stream_open_slow(&c, s.port, "?cursor=0"));
 	for (int i = 0; i < 40; i++) {
 		uint8_t some[2048];
 		ssize_t n = recv(c.fd, some, sizeof(some), 0);
@@ -306,8 +304,7 @@ TEST(a_consumer_that_reads_nothing_is_cut_off_and_others_go_on)
 	settings.file_events = 1000;
 	server_start(&s, &settings);
 	server_add(&s, 1, 100);
-	stream_connect(&stuck, s.port, 4096);
-	CHECK(stream_handshake(&stuck, "", ""));
+	CHECK(stream_open_slow(&stuck, s.port, ""));
 	CHECK(stream_open(&good, s.port, "", ""));
 	uint64_t read = 1;
 	while (server_metric(&s, CLOSES("stalled")) == 0 && read < 100000 && !test_has_failed()) {
@@ -336,8 +333,7 @@ TEST(a_consumer_that_reads_again_too_late_is_told)
 	settings.progress_usec = 400 * USEC_PER_MSEC;
 	server_start(&s, &settings);
 	server_add(&s, 200, 100000);
-	stream_connect(&c, s.port, 4096);
-	CHECK(stream_handshake(&c, "?cursor=0", ""));
+	CHECK(stream_open_slow(&c, s.port, "?cursor=0"));
 	server_reaches(&s, METRIC("relay_consumers_closing"), 1);
 	for (; stream_read(&c, &f) == 1 && log_maker_seq(f.payload) == seq; seq++)
 		;
@@ -363,8 +359,7 @@ TEST(a_consumer_that_fell_out_of_the_window_is_told)
 	settings.file_events = 200;
 	server_start(&s, &settings);
 	server_add(&s, 450, 100000);
-	stream_connect(&c, s.port, 4096);
-	CHECK(stream_handshake(&c, "?cursor=0", ""));
+	CHECK(stream_open_slow(&c, s.port, "?cursor=0"));
 	check_events(&c, 1, 1);
 	log_maker_drop(&s.log);
 	log_maker_drop(&s.log);
@@ -422,8 +417,7 @@ TEST(stopping_closes_everybody_on_a_boundary)
 	server_start(&s, &server_ordinary);
 	server_add(&s, 200, 100000);
 	CHECK(stream_open(&live, s.port, "", ""));
-	stream_connect(&behind, s.port, 4096);
-	CHECK(stream_handshake(&behind, "?cursor=0", ""));
+	CHECK(stream_open_slow(&behind, s.port, "?cursor=0"));
 	check_events(&behind, 1, 1);
 	server_ask_to_stop(&s);
 	check_close(&live, 1012);
@@ -496,8 +490,7 @@ TEST(stopping_does_not_wait_for_who_does_not_read)
 
 	server_start(&s, &server_ordinary);
 	server_add(&s, 300, 100000);
-	stream_connect(&stuck, s.port, 4096);
-	CHECK(stream_handshake(&stuck, "?cursor=0", ""));
+	CHECK(stream_open_slow(&stuck, s.port, "?cursor=0"));
 	server_stop(&s);
 	stream_close(&stuck);
 }
@@ -517,8 +510,7 @@ TEST(pings_are_answered_between_messages)
 	server_start(&s, &settings);
 	server_add(&s, 10, 3000000);
 	/* The socket holds less than one message, so that the ping comes in the middle of one. */
-	stream_connect(&c, s.port, 4096);
-	CHECK(stream_handshake(&c, "?cursor=0", ""));
+	CHECK(stream_open_slow(&c, s.port, "?cursor=0"));
 	check_events(&c, 1, 1);
 	stream_write(&c, 0x89, SPAN_LITERAL("first"));
 	while (seq <= 10 && stream_read(&c, &f) == 1) {

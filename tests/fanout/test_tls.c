@@ -102,6 +102,12 @@ static int client_answer(struct client *c)
 	return status;
 }
 
+static int client_ask(struct client *c, const char *request)
+{
+	client_send(c, request);
+	return client_answer(c);
+}
+
 /* A frame of the server's: opcode, and its payload in buf. -1: the connection ended. */
 static int client_frame(struct client *c, struct buf *ret)
 {
@@ -140,8 +146,7 @@ static void client_subscribe(struct client *c, uint16_t port, const char *query)
 
 	client_open(c, port);
 	snprintf(request, sizeof(request), SUBSCRIBE "%s" UPGRADE, query);
-	client_send(c, request);
-	CHECK_INT(client_answer(c), 101);
+	CHECK_INT(client_ask(c, request), 101);
 }
 
 /* ---- the server ---- */
@@ -188,10 +193,8 @@ TEST(http_is_answered_by_tls)
 	server_add(&s.server, 1, 100);
 	for (size_t i = 0; i < ARRAY_SIZE(versions); i++) {
 		CHECK(client_open_version(&c, s.server.port, versions[i], 0));
-		for (int n = 0; n < 3; n++) {
-			client_send(&c, HEALTH);
-			CHECK_INT(client_answer(&c), 200);
-		}
+		for (int n = 0; n < 3; n++)
+			CHECK_INT(client_ask(&c, HEALTH), 200);
 		client_close(&c);
 	}
 	server_reaches(&s.server, TLS_CONNECTIONS("no"), 0);
@@ -237,8 +240,7 @@ TEST(who_does_not_read_for_a_while_gets_all_of_it)
 	secure_start(&s, &server_ordinary);
 	server_add(&s.server, 1, 100);
 	CHECK(client_open_version(&c, s.server.port, TLS1_3_VERSION, 4096));
-	client_send(&c, SUBSCRIBE "?cursor=1" UPGRADE);
-	CHECK_INT(client_answer(&c), 101);
+	CHECK_INT(client_ask(&c, SUBSCRIBE "?cursor=1" UPGRADE), 101);
 	for (int i = 0; i < 40; i++)
 		server_add(&s.server, 10, 30001);
 	int64_t sent = server_metric(&s.server, METRIC("relay_bytes_sent_total"));
@@ -258,8 +260,7 @@ TEST(who_takes_nothing_is_cut_off)
 	secure_start(&s, &settings);
 	server_add(&s.server, 1, 100);
 	CHECK(client_open_version(&c, s.server.port, TLS1_3_VERSION, 4096));
-	client_send(&c, SUBSCRIBE "?cursor=1" UPGRADE);
-	CHECK_INT(client_answer(&c), 101);
+	CHECK_INT(client_ask(&c, SUBSCRIBE "?cursor=1" UPGRADE), 101);
 	client_subscribe(&other, s.server.port, "?cursor=1");
 	for (int i = 0; i < 40; i++) {
 		server_add(&s.server, 10, 30001);
@@ -422,15 +423,13 @@ TEST(renegotiation_is_refused)
 	secure_start(&s, &server_ordinary);
 	server_add(&s.server, 1, 100);
 	CHECK(client_open_version(&c, s.server.port, TLS1_2_VERSION, 0));
-	client_send(&c, HEALTH);
-	CHECK_INT(client_answer(&c), 200);
+	CHECK_INT(client_ask(&c, HEALTH), 200);
 	CHECK_INT(SSL_renegotiate(c.ssl), 1);
 	CHECK(SSL_do_handshake(c.ssl) <= 0);
 	ERR_clear_error();
 	client_close(&c);
 	client_open(&c, s.server.port);
-	client_send(&c, HEALTH);
-	CHECK_INT(client_answer(&c), 200);
+	CHECK_INT(client_ask(&c, HEALTH), 200);
 	client_close(&c);
 	server_stop(&s.server);
 }
@@ -508,8 +507,7 @@ TEST(answers_outlive_the_server)
 	/* What has come is taken by the loop in order; each of these is a turn of it at least. */
 	for (int i = 0; i < 10; i++) {
 		client_open(&other, s.server.port);
-		client_send(&other, HEALTH);
-		CHECK_INT(client_answer(&other), 200);
+		CHECK_INT(client_ask(&other, HEALTH), 200);
 		client_close(&other);
 	}
 	server_stop(&s.server);

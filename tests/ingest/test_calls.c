@@ -20,7 +20,7 @@ struct office {
 	unsigned kept_count;
 	unsigned replies[600]; /* to those of call_often, by status */
 	unsigned reply_count;
-	unsigned wanted;
+	unsigned wanted_replies, wanted_kept;
 	unsigned checks;
 	char checked[LIMIT_HOST + 1];
 	bool answered;
@@ -408,30 +408,18 @@ static void call_often(struct office *o, const struct xrpc_request *q, unsigned 
 	buf_release(&b);
 }
 
-static bool has_replies(void *arg)
+static bool has_wanted(void *arg)
 {
 	const struct office *o = arg;
 
-	return o->reply_count >= o->wanted;
+	return o->reply_count >= o->wanted_replies && o->kept_count >= o->wanted_kept;
 }
 
-static void wait_replies(struct office *o, unsigned count)
+static void wait_for(struct office *o, unsigned replies, unsigned kept)
 {
-	o->wanted = count;
-	wait_until(o->rig.stage.loop, has_replies, o, "replies");
-}
-
-static bool has_all_kept(void *arg)
-{
-	const struct office *o = arg;
-
-	return o->kept_count >= o->wanted;
-}
-
-static void wait_kept(struct office *o, unsigned count)
-{
-	o->wanted = count;
-	wait_until(o->rig.stage.loop, has_all_kept, o, "calls to other stages");
+	o->wanted_replies = replies;
+	o->wanted_kept = kept;
+	wait_until(o->rig.stage.loop, has_wanted, o, "replies, and calls to other stages");
 }
 
 static int64_t calls_bytes(struct office *o)
@@ -462,9 +450,8 @@ TEST(checks_under_way_are_bounded)
 	o.keeps = true;
 	CHECK_INT(calls_bytes(&o), 0);
 	call_often(&o, &q, CALLS_PENDING_MAX + 1);
-	wait_replies(&o, 1);
+	wait_for(&o, 1, CALLS_PENDING_MAX);
 	CHECK_INT(o.replies[429], 1);
-	wait_kept(&o, CALLS_PENDING_MAX);
 	CHECK_INT(*o.rig.crawler.counters.crawls[CRAWL_BUSY], 1);
 	CHECK(calls_bytes(&o) > CALLS_PENDING_MAX * LIMIT_HOSTNAME);
 	CHECK(calls_bytes(&o) < (int64_t)(CALLS_PENDING_MAX * KIB(1)));
@@ -473,7 +460,7 @@ TEST(checks_under_way_are_bounded)
 	host_check_encode(&b, &check);
 	for (unsigned i = 0; i < CALLS_PENDING_MAX; i++)
 		call_reply(o.kept[i], buf_span(&b));
-	wait_replies(&o, CALLS_PENDING_MAX + 1);
+	wait_for(&o, CALLS_PENDING_MAX + 1, 0);
 	CHECK_INT(o.replies[429], 1);
 	CHECK_INT(o.kept_count, CALLS_PENDING_MAX);
 	CHECK_INT(calls_bytes(&o), 0);
@@ -604,13 +591,12 @@ TEST(pages_that_wait_for_counts_are_bounded)
 	add_hosts(&o, 10);
 	o.keeps = true;
 	call_often(&o, &q, CALLS_PENDING_MAX + 1);
-	wait_replies(&o, 1);
-	wait_kept(&o, CALLS_PENDING_MAX);
+	wait_for(&o, 1, CALLS_PENDING_MAX);
 	CHECK(calls_bytes(&o) < (int64_t)(CALLS_PENDING_MAX * KIB(9)));
 	CHECK(calls_bytes(&o) > (int64_t)(CALLS_PENDING_MAX * KIB(4)));
 	for (unsigned i = 0; i < CALLS_PENDING_MAX; i++)
 		call_reply(o.kept[i], SPAN_LITERAL("no counts"));
-	wait_replies(&o, CALLS_PENDING_MAX + 1);
+	wait_for(&o, CALLS_PENDING_MAX + 1, 0);
 	CHECK_INT(o.replies[200], CALLS_PENDING_MAX + 1);
 	CHECK_INT(calls_bytes(&o), 0);
 	office_release(&o);

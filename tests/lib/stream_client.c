@@ -118,6 +118,12 @@ bool stream_open(struct stream_client *c, uint16_t port, const char *query, cons
 	return stream_handshake(c, query, headers);
 }
 
+bool stream_open_slow(struct stream_client *c, uint16_t port, const char *query)
+{
+	stream_connect(c, port, 4096);
+	return stream_handshake(c, query, "");
+}
+
 /* The size of the whole frame, or 0 if its head is not complete. */
 static size_t frame_size(struct span s, size_t *ret_head)
 {

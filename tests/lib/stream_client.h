@@ -27,6 +27,8 @@ struct span stream_rest(struct stream_client *c);
 /* The handshake; whether the answer was 101 with the right key. headers: more of them, each with
  * its line end, or "". */
 bool stream_open(struct stream_client *c, uint16_t port, const char *query, const char *headers);
+/* The same, of one whose receive buffer is as small as can be. */
+bool stream_open_slow(struct stream_client *c, uint16_t port, const char *query);
 bool stream_handshake(struct stream_client *c, const char *query, const char *headers);
 /* 1: a frame; 0: the connection ended. */
 int stream_read(struct stream_client *c, struct stream_frame *ret);
