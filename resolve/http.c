@@ -105,8 +105,8 @@ struct http {
 	bool keep_alive;
 	uint64_t connections;      /* that stay open for the next request */
 	uint64_t recycle_interval; /* requests of one client; 0: no limit */
-	int64_t body_bytes;
-	uint64_t busy_usec; /* all requests together */
+	int64_t body_bytes;        /* as their buffers grow */
+	uint64_t busy_usec;        /* all requests together */
 	int64_t *active;
 	uint64_t *refused, *recycled, *requests[HTTP_PURPOSES][CODES];
 };
@@ -159,8 +159,9 @@ static size_t take_body(char *data, size_t one, size_t size, void *arg)
 		t->too_large = true;
 		return 0;
 	}
-	t->http->body_bytes += (int64_t)size;
+	t->http->body_bytes -= (int64_t)t->body.cap;
 	buf_append(&t->body, span_of(data, size));
+	t->http->body_bytes += (int64_t)t->body.cap;
 	return size;
 }
 
@@ -171,11 +172,11 @@ static size_t take_header(char *data, size_t one, size_t size, void *arg)
 	struct transfer *t = arg;
 
 	(void)one;
-	if (size > HTTP_HEAD_MAX - t->head_bytes) {
+	if (size + HTTP_HEAD_LINE > HTTP_HEAD_MAX - t->head_bytes) {
 		t->too_large = true;
 		return 0;
 	}
-	t->head_bytes += size;
+	t->head_bytes += size + HTTP_HEAD_LINE;
 	if (size > sizeof(name) - 1 && strncasecmp(data, name, sizeof(name) - 1) == 0 &&
 	    memmem(data, size, mark, sizeof(mark) - 1))
 		t->is_relay = true;
@@ -300,7 +301,7 @@ static void transfer_free(struct transfer *t)
 	if (c != h->client && !c->transfers)
 		loop_task_queue(h->loop, &h->sweep);
 	curl_slist_free_all(t->connect_to);
-	h->body_bytes -= (int64_t)t->body.len;
+	h->body_bytes -= (int64_t)t->body.cap;
 	buf_release(&t->body);
 	free(t);
 }

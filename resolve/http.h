@@ -20,8 +20,11 @@
 #include "common/loop.h"
 #include "common/memory.h"
 
-#define HTTP_HEAD_MAX        65536 /* bytes of an answer's head; large sites send a tenth */
-#define HTTP_RETRY_AFTER_MAX 3600  /* seconds; what a server asks for beyond is cut */
+#define HTTP_HEAD_MAX        65536 /* bytes of an answer's head; large sites send a tenth, */
+#define HTTP_HEAD_LINE       64    /* to which each line adds so many: curl keeps them apart */
+/* What curl holds for a request: the head, one line of it as it comes, itself; TLS apart. */
+#define HTTP_CURL_BYTES      262144
+#define HTTP_RETRY_AFTER_MAX 3600 /* seconds; what a server asks for beyond is cut */
 
 struct http;
 

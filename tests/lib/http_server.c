@@ -155,15 +155,34 @@ static void repeat(struct connection *c, const char *text)
 		;
 }
 
+static void begin_answer(struct connection *c, const struct http_server_answer *a)
+{
+	const char *headers = a->headers ? a->headers : "", *body = a->body ? a->body : "";
+	char status[64], length[64] = "", byte;
+
+	snprintf(status, sizeof(status), "HTTP/1.1 %d Said\r\n", a->status);
+	if (a->body)
+		snprintf(length, sizeof(length), "Content-Length: %zu\r\n\r\n", strlen(body) + 1);
+	if (connection_write(c, status, strlen(status)) &&
+	    connection_write(c, headers, strlen(headers)) &&
+	    connection_write(c, length, strlen(length)) && connection_write(c, body, strlen(body)))
+		recv(c->fd, &byte, 1, MSG_PEEK);
+}
+
 /* Whether the connection goes on. */
 static bool answer(struct connection *c, const struct http_server_answer *a)
 {
 	const char *body = a->body ? a->body : "";
 	char head[HEAD_MAX];
-	int n = snprintf(head, sizeof(head), "HTTP/1.1 %d Said\r\n%s", a->status,
-			 a->headers ? a->headers : "");
 	char byte;
+	int n;
 
+	if (a->kind == HTTP_SERVER_UNFINISHED) {
+		begin_answer(c, a);
+		return false;
+	}
+	n = snprintf(head, sizeof(head), "HTTP/1.1 %d Said\r\n%s", a->status,
+		     a->headers ? a->headers : "");
 	assert(n > 0 && (size_t)n < sizeof(head) - 64);
 	switch (a->kind) {
 	case HTTP_SERVER_PLAIN_ANSWER:
@@ -195,6 +214,8 @@ static bool answer(struct connection *c, const struct http_server_answer *a)
 	case HTTP_SERVER_NO_HTTP:
 		connection_write(c, body, strlen(body));
 		return false;
+	case HTTP_SERVER_UNFINISHED:
+		break;
 	}
 	return false;
 }

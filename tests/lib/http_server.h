@@ -19,6 +19,9 @@ enum http_server_kind {
 	HTTP_SERVER_DRIP,         /* the body without end, a byte every few milliseconds */
 	HTTP_SERVER_CUT,          /* half of the body, then the end of the connection */
 	HTTP_SERVER_NO_HTTP,      /* the body alone */
+	/* All but the last byte of the body; without a body, all but the end of the headers. Those
+	 * may be as long as you like. */
+	HTTP_SERVER_UNFINISHED,
 };
 
 struct http_server_answer {

@@ -92,6 +92,9 @@ static inline bool fixture_wait(struct fixture *f, bool (*condition)(void *arg),
 	return loop_run(f->loop) == 0;
 }
 
+/* Of a row of relay_accounted_bytes. */
+#define FIXTURE_HELD(what) "relay_accounted_bytes{stage=\"resolve\",what=\"" what "\"}"
+
 /* The value of a sample: "relay_x_total{stage=\"resolve\",...}". -1 if there is none. */
 static inline int64_t fixture_metric(struct fixture *f, const char *sample)
 {

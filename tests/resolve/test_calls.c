@@ -5,6 +5,7 @@
 
 #include "common/message.h"
 #include "common/pipe.h"
+#include "resolve/host_page.h"
 #include "tests/resolve/fixture.h"
 
 #define DESCRIBE_SERVER "/xrpc/com.atproto.server.describeServer"
@@ -156,6 +157,38 @@ TEST(calls_under_way_are_bounded)
 	CHECK_INT(held.check.result, HOST_IS_PDS);
 	CHECK_INT(call(&b, MESSAGE_CHECK_HOST, b.host, NULL).check.result, HOST_IS_PDS);
 	bench_close(&b);
+}
+
+static bool all_pages_are_there(void *arg)
+{
+	struct bench *b = arg;
+
+	return fixture_metric(&b->f, FIXTURE_HELD("http")) >=
+	       CALLS_MAX * (int64_t)(HOST_PAGE_BODY_MAX - 1);
+}
+
+TEST(what_calls_under_way_take_is_bounded)
+{
+	char *body = xcalloc(1, HOST_PAGE_BODY_MAX), base[128];
+	struct result held = {.wanted = CALLS_MAX};
+	struct bench b;
+
+	bench_open(&b);
+	memset(body, ' ', HOST_PAGE_BODY_MAX - 1);
+	http_server_put(b.server, LIST_HOSTS,
+			&(struct http_server_answer){
+				.status = 200, .body = body, .kind = HTTP_SERVER_UNFINISHED});
+	snprintf(base, sizeof(base), "http://%s", b.host);
+	for (unsigned i = 0; i < CALLS_MAX; i++)
+		call_with(&b, MESSAGE_LIST_HOSTS, base, "", 60 * USEC_PER_SEC, &held);
+	CHECK(fixture_wait(&b.f, all_pages_are_there, &b));
+	CHECK(!call(&b, MESSAGE_LIST_HOSTS, base, "").list_ok);
+	CHECK(fixture_metric(&b.f, FIXTURE_HELD("http")) <=
+	      CALLS_MAX * (int64_t)(HOST_PAGE_BODY_MAX + KIB(1)));
+	CHECK(fixture_metric(&b.f, FIXTURE_HELD("curl")) <= CALLS_MAX * (int64_t)HTTP_CURL_BYTES);
+	CHECK_INT(held.done, 0);
+	bench_close(&b);
+	free(body);
 }
 
 TEST(other_calls_are_dropped)

@@ -170,6 +170,33 @@ TEST(an_answer_beyond_its_limits_is_cut_off)
 	http_server_free(s);
 }
 
+/* curl keeps each of them apart, so short ones cost more than their bytes. */
+TEST(a_head_of_too_many_lines_is_cut_off)
+{
+	static const struct {
+		size_t lines;
+		enum http_outcome outcome;
+	} cases[] = {{900, HTTP_ANSWERED}, {1000, HTTP_TOO_LARGE}};
+	struct http_server *s = http_server_new(NULL);
+	struct fixture f;
+	struct buf b;
+
+	fixture_open(&f, plain);
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		buf_init(&b, KIB(8));
+		for (size_t n = 0; n < cases[i].lines; n++)
+			buf_append_str(&b, "a:\r\n");
+		buf_put_u8(&b, '\0');
+		http_server_put(s, "/",
+				&(struct http_server_answer){.status = 200,
+							     .headers = (const char *)b.ptr});
+		CHECK_INT(get_path(&f, s, "/").outcome, cases[i].outcome);
+		buf_release(&b);
+	}
+	fixture_close(&f);
+	http_server_free(s);
+}
+
 TEST(a_silent_server_runs_into_the_time_limit)
 {
 	static const struct http_server_answer silent = {.kind = HTTP_SERVER_SILENT};
@@ -698,6 +725,96 @@ TEST(many_at_a_time_and_no_memory_left)
 	fixture_close(&f);
 	http_server_free(m->s);
 	free(m);
+}
+
+/* An answer that does not end, to all requests at once. */
+struct most {
+	struct fixture f;
+	char *headers, *body;
+	int64_t body_bytes, curl_bytes; /* that it comes to at least, for each */
+	struct many many;
+};
+
+static bool most_is_held(void *arg)
+{
+	struct most *m = arg;
+
+	return fixture_metric(&m->f, FIXTURE_HELD("http")) >= MANY * m->body_bytes &&
+	       fixture_metric(&m->f, FIXTURE_HELD("curl")) >= MANY * m->curl_bytes;
+}
+
+static char *repeat(char c, size_t count)
+{
+	return memset(xcalloc(1, count + 1), c, count);
+}
+
+/* As many lines as fit, each of the text with so many x before its end; and then a line that does
+ * not end. */
+static char *make_headers(const char *text, size_t more, size_t unfinished)
+{
+	size_t line = strlen(text) + more + 2;
+	/* The status and the body's length come beside them. */
+	size_t count = (HTTP_HEAD_MAX - 200 - 2 * HTTP_HEAD_LINE) / (line + HTTP_HEAD_LINE);
+	char *filling = repeat('x', more > unfinished ? more : unfinished);
+	struct buf b;
+
+	CHECK(count > 0);
+	buf_init(&b, 2 * HTTP_HEAD_MAX + unfinished);
+	while (count-- > 0) {
+		buf_append_str(&b, text);
+		buf_append(&b, span_of(filling, more));
+		buf_append_str(&b, "\r\n");
+	}
+	buf_append(&b, span_of(filling, unfinished));
+	buf_put_u8(&b, '\0');
+	free(filling);
+	return (char *)b.ptr;
+}
+
+static void hold_most(char *headers, size_t body_bytes, size_t curl_bytes)
+{
+	struct most *m = xcalloc(1, sizeof(*m));
+
+	m->headers = headers;
+	m->body = body_bytes ? repeat('x', body_bytes) : NULL;
+	m->body_bytes = (int64_t)body_bytes;
+	m->curl_bytes = (int64_t)curl_bytes;
+	m->many.s = http_server_new(NULL);
+	http_server_put(m->many.s, "/",
+			&(struct http_server_answer){.status = 200,
+						     .body = m->body,
+						     .headers = m->headers,
+						     .kind = HTTP_SERVER_UNFINISHED});
+	fixture_open(&m->f, plain);
+	for (size_t i = 0; i < MANY; i++) {
+		struct http_request q = request_for(host_of(m->many.s, "localhost"), true, "/",
+						    &m->many.results[i]);
+
+		http_get(m->f.http, &q);
+	}
+	CHECK(fixture_wait(&m->f, most_is_held, m));
+	CHECK(fixture_metric(&m->f, FIXTURE_HELD("http")) <= MANY * (int64_t)(BODY_MAX + KIB(1)));
+	CHECK(fixture_metric(&m->f, FIXTURE_HELD("curl")) <= MANY * (int64_t)HTTP_CURL_BYTES);
+	for (size_t i = 0; i < MANY; i++)
+		CHECK(!m->many.results[i].done);
+	printf("# a request holds %" PRId64 " bytes, and %" PRId64 " of curl\n",
+	       fixture_metric(&m->f, FIXTURE_HELD("http")) / MANY,
+	       fixture_metric(&m->f, FIXTURE_HELD("curl")) / MANY);
+	fixture_close(&m->f);
+	http_server_free(m->many.s);
+	free(m->headers);
+	free(m->body);
+	free(m);
+}
+
+/* Heads and bodies that are as large as they may be, whatever the head is made of. */
+TEST(what_requests_hold_is_bounded)
+{
+	hold_most(make_headers("a:", 0, 0), BODY_MAX - 1, KIB(60));
+	hold_most(make_headers("X-Some-Name: and ", 20, 0), BODY_MAX - 1, KIB(60));
+	hold_most(make_headers("X-Half: ", HTTP_HEAD_MAX / 2 - 300, 0), BODY_MAX - 1, KIB(90));
+	hold_most(make_headers("X-All: ", HTTP_HEAD_MAX - 1000, 0), BODY_MAX - 1, KIB(120));
+	hold_most(make_headers("X-Some-Name: and ", 20, 100000), 0, KIB(160));
 }
 
 TEST(requests_under_way_are_cancelled_at_the_end)

@@ -595,6 +595,44 @@ TEST(fetches_under_way_are_bounded)
 	bench_close(&b);
 }
 
+static bool all_bodies_are_there(void *arg)
+{
+	struct bench *b = arg;
+
+	return fixture_metric(&b->f, FIXTURE_HELD("http")) >=
+	       (int64_t)b->awaited_count * (LIMIT_DID_DOCUMENT - 1);
+}
+
+/* Documents of the largest size that never end, for more lookups than may be under way. */
+TEST(what_documents_under_way_take_is_bounded)
+{
+	static const char *const sets[] = {"resolve.concurrency=32", NULL};
+	char *body = xcalloc(1, LIMIT_DID_DOCUMENT), path[64];
+	struct asker a = {0};
+	struct bench b;
+
+	bench_open(&b, sets);
+	memset(body, ' ', LIMIT_DID_DOCUMENT - 1);
+	for (unsigned i = 0; i < 64; i++) {
+		snprintf(path, sizeof(path), "/%s", plc(i));
+		http_server_put(b.server, path,
+				&(struct http_server_answer){.status = 200,
+							     .body = body,
+							     .kind = HTTP_SERVER_UNFINISHED});
+		ask(&b, plc(i), 0, &a);
+	}
+	b.awaited_count = 32;
+	CHECK(fixture_wait(&b.f, all_bodies_are_there, &b));
+	CHECK_INT(fixture_metric(&b.f, "relay_lookup_queue{stage=\"resolve\"}"), 32);
+	CHECK_INT(http_server_requests(b.server, NULL), 32);
+	CHECK(fixture_metric(&b.f, FIXTURE_HELD("http")) <=
+	      32 * (int64_t)(LIMIT_DID_DOCUMENT + KIB(1)));
+	CHECK(fixture_metric(&b.f, FIXTURE_HELD("curl")) <= 32 * (int64_t)HTTP_CURL_BYTES);
+	CHECK_INT(a.count, 0);
+	bench_close(&b);
+	free(body);
+}
+
 /* 100 DIDs that one host names are in hand; then others ask. */
 TEST(a_host_that_names_many_dids_delays_its_own)
 {
