@@ -12,10 +12,10 @@
 
 #define RENDER_MAX                                                                                 \
 	MIB(4) /* some thousands of samples; a metrics page of a stage has some hundreds */
-#define CONNECTIONS_MAX    16   /* one Prometheus, and people with curl */
 #define CONNECTION_TIMEOUT 10   /* seconds without a byte */
-#define CONNECTION_MEMORY  8192 /* bytes for a request's head */
+#define CONNECTION_MEMORY  8192 /* bytes for a request's head; libmicrohttpd has 1 KiB besides */
 #define BACKLOG            16
+#define SEND_BYTES         65536 /* of a page that the kernel takes ahead; it keeps twice as much */
 
 enum sample_kind {
 	SAMPLE_COUNTER,
@@ -250,19 +250,50 @@ struct metrics_server {
 	struct loop_io io;
 	struct loop_timer timer;
 	struct MHD_Daemon *daemon;
+	int64_t page_bytes; /* of answers that are not sent yet */
 	uint16_t port;
 };
 
-static enum MHD_Result answer(struct MHD_Connection *connection, unsigned status, const char *type,
-			      struct buf *body)
+/* What an answer says, until libmicrohttpd has sent it. */
+struct page {
+	struct metrics_server *server;
+	int64_t bytes;
+	uint8_t *text;
+};
+
+static void page_free(void *arg)
 {
+	struct page *p = arg;
+
+	p->server->page_bytes -= p->bytes;
+	free(p->text);
+	free(p);
+}
+
+/* Takes what body has. */
+static struct page *page_new(struct metrics_server *s, struct buf *body)
+{
+	struct page *p = xmalloc(sizeof(*p));
+
+	p->server = s;
+	p->text = xrealloc(body->ptr, body->len);
+	p->bytes = (int64_t)(sizeof(*p) + body->len);
+	s->page_bytes += p->bytes;
+	return p;
+}
+
+/* Takes what body has. */
+static enum MHD_Result answer(struct metrics_server *s, struct MHD_Connection *connection,
+			      unsigned status, const char *type, struct buf *body)
+{
+	struct page *page = page_new(s, body);
 	struct MHD_Response *response;
 	enum MHD_Result result;
 
-	/* The response takes the memory of body. */
-	response = MHD_create_response_from_buffer(body->len, body->ptr, MHD_RESPMEM_MUST_FREE);
+	response = MHD_create_response_from_buffer_with_free_callback_cls(body->len, page->text,
+									  page_free, page);
 	if (!response) {
-		buf_release(body);
+		page_free(page);
 		return MHD_NO;
 	}
 	result = MHD_add_response_header(response, MHD_HTTP_HEADER_CONTENT_TYPE, type);
@@ -274,14 +305,14 @@ static enum MHD_Result answer(struct MHD_Connection *connection, unsigned status
 	return result;
 }
 
-static enum MHD_Result answer_text(struct MHD_Connection *connection, unsigned status,
-				   const char *text)
+static enum MHD_Result answer_text(struct metrics_server *s, struct MHD_Connection *connection,
+				   unsigned status, const char *text)
 {
 	struct buf body;
 
 	buf_init(&body, 256);
 	buf_append_str(&body, text);
-	return answer(connection, status, "text/plain", &body);
+	return answer(s, connection, status, "text/plain", &body);
 }
 
 /* Called twice a request: for its head, and when it is complete. */
@@ -296,7 +327,8 @@ static enum MHD_Result handle(void *arg, struct MHD_Connection *connection, cons
 	(void)upload;
 	/* An answer to the head alone is the last on its connection: no body is read. */
 	if (strcmp(method, MHD_HTTP_METHOD_GET) != 0 && strcmp(method, MHD_HTTP_METHOD_HEAD) != 0)
-		return answer_text(connection, MHD_HTTP_METHOD_NOT_ALLOWED, "GET and HEAD only\n");
+		return answer_text(s, connection, MHD_HTTP_METHOD_NOT_ALLOWED,
+				   "GET and HEAD only\n");
 	if (!*state) {
 		*state = s;
 		return MHD_YES;
@@ -304,10 +336,12 @@ static enum MHD_Result handle(void *arg, struct MHD_Connection *connection, cons
 	if (*upload_size > 0)
 		return MHD_NO;
 	if (strcmp(url, "/metrics") != 0)
-		return answer_text(connection, MHD_HTTP_NOT_FOUND, "the metrics are at /metrics\n");
+		return answer_text(s, connection, MHD_HTTP_NOT_FOUND,
+				   "the metrics are at /metrics\n");
 	buf_init(&body, RENDER_MAX);
 	metrics_render(s->metrics, &body);
-	return answer(connection, MHD_HTTP_OK, "text/plain; version=0.0.4; charset=utf-8", &body);
+	return answer(s, connection, MHD_HTTP_OK, "text/plain; version=0.0.4; charset=utf-8",
+		      &body);
 }
 
 static unsigned connection_count(struct metrics_server *s)
@@ -348,13 +382,14 @@ static int open_socket(uint16_t port, uint16_t *ret_port)
 {
 	struct sockaddr_in address = {.sin_family = AF_INET, .sin_port = htons(port)};
 	socklen_t len = sizeof(address);
-	int fd, error, on = 1;
+	int fd, error, on = 1, send_bytes = SEND_BYTES; /* of those that are accepted */
 
 	address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
 	fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 	if (fd < 0)
 		return -errno;
 	if (setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on)) < 0 ||
+	    setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &send_bytes, sizeof(send_bytes)) < 0 ||
 	    bind(fd, (const struct sockaddr *)&address, sizeof(address)) < 0 ||
 	    listen(fd, BACKLOG) < 0 || getsockname(fd, (struct sockaddr *)&address, &len) < 0) {
 		error = -errno;
@@ -384,7 +419,7 @@ int metrics_server_new(struct metrics *m, struct loop *l, uint16_t port,
 	/* The daemon takes the socket, whether it starts or not. */
 	s->daemon = MHD_start_daemon(MHD_USE_EPOLL, 0, NULL, NULL, handle, s,
 				     MHD_OPTION_LISTEN_SOCKET, fd, MHD_OPTION_CONNECTION_LIMIT,
-				     CONNECTIONS_MAX, MHD_OPTION_CONNECTION_TIMEOUT,
+				     METRICS_CONNECTIONS_MAX, MHD_OPTION_CONNECTION_TIMEOUT,
 				     CONNECTION_TIMEOUT, MHD_OPTION_CONNECTION_MEMORY_LIMIT,
 				     (size_t)CONNECTION_MEMORY, MHD_OPTION_END);
 	if (!s->daemon) {
@@ -396,6 +431,13 @@ int metrics_server_new(struct metrics *m, struct loop *l, uint16_t port,
 	loop_io_add(l, &s->io, info->epoll_fd, EPOLLIN);
 	*ret = s;
 	return 0;
+}
+
+int64_t metrics_server_bytes(void *server)
+{
+	struct metrics_server *s = server;
+
+	return s->page_bytes + (int64_t)connection_count(s) * METRICS_CONNECTION_BYTES;
 }
 
 uint16_t metrics_server_port(const struct metrics_server *s)

@@ -38,9 +38,15 @@ void metrics_put_label(struct buf *out, const char *name, struct span value);
 /* Appends the exposition. */
 void metrics_render(struct metrics *m, struct buf *out);
 
-/* Serves GET /metrics on 127.0.0.1:port; port 0: a free one. -EADDRINUSE, ... */
+/* Serves GET /metrics on 127.0.0.1:port; port 0: a free one. -EADDRINUSE, ...
+ * METRICS_CONNECTIONS_MAX at a time, each with a request's head and one page at most; others wait
+ * to be accepted until one has ended, which one that is idle does after 10 seconds. */
+#define METRICS_CONNECTIONS_MAX  16         /* one Prometheus, and people with curl */
+#define METRICS_CONNECTION_BYTES (9 * 1024) /* a page apart */
 struct metrics_server;
 int metrics_server_new(struct metrics *m, struct loop *l, uint16_t port,
 		       struct metrics_server **ret) MUST_CHECK;
 uint16_t metrics_server_port(const struct metrics_server *s);
+/* What it holds for connections. server: a struct metrics_server. */
+int64_t metrics_server_bytes(void *server);
 void metrics_server_free(struct metrics_server *s);

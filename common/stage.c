@@ -391,10 +391,13 @@ static int open_metrics(struct stage *s, enum stage_kind kind)
 	if (port == 0)
 		return 0;
 	error = metrics_server_new(s->metrics, s->loop, (uint16_t)port, &s->metrics_server);
-	if (error)
+	if (error) {
 		log_error("the metrics cannot be served on 127.0.0.1:%u: %s", (unsigned)port,
 			  strerror(-error));
-	return error;
+		return error;
+	}
+	memory_register(s->memory, "metrics", metrics_server_bytes, s->metrics_server);
+	return 0;
 }
 
 /* What was never freed. */

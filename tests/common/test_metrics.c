@@ -192,14 +192,24 @@ static void client_readable(void *arg, uint32_t events)
 		loop_quit(c->loop, 0);
 }
 
-static int dial(uint16_t port)
+/* receive_bytes: that the kernel keeps for it; 0: as many as it likes. */
+static int dial_with(uint16_t port, int receive_bytes)
 {
 	struct sockaddr_in address = {.sin_family = AF_INET, .sin_port = htons(port)};
 	int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
 
+	if (receive_bytes)
+		CHECK_INT(setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &receive_bytes,
+				     sizeof(receive_bytes)),
+			  0);
 	address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
 	CHECK_INT(connect(fd, (const struct sockaddr *)&address, sizeof(address)), 0);
 	return fd;
+}
+
+static int dial(uint16_t port)
+{
+	return dial_with(port, 0);
 }
 
 static void client_start(struct client *c, struct loop *l, uint16_t port, const char *request,
@@ -319,7 +329,7 @@ TEST(connections_are_limited)
 	struct asker asker;
 	struct client surplus;
 	unsigned left = 0;
-	int idle[15];
+	int idle[METRICS_CONNECTIONS_MAX - 1];
 
 	CHECK_INT(metrics_server_new(m, l, 0, &s), 0);
 	for (size_t i = 0; i < ARRAY_SIZE(idle); i++)
@@ -330,6 +340,7 @@ TEST(connections_are_limited)
 	CHECK_INT(asker.answers, ASKED);
 	CHECK_INT(surplus.answer.len, 0);
 	CHECK_INT(left, 1);
+	CHECK_INT(metrics_server_bytes(s), METRICS_CONNECTIONS_MAX * METRICS_CONNECTION_BYTES);
 	for (size_t i = 0; i < ARRAY_SIZE(idle); i++)
 		close(idle[i]);
 	loop_run(l);
@@ -340,6 +351,83 @@ TEST(connections_are_limited)
 	metrics_server_free(s);
 	metrics_free(m);
 	loop_free(l);
+}
+
+#define PAGE_OWN    24 /* what the server keeps beside a page */
+#define LONG_LABEL  1000
+#define MANY_LABELS 1000
+
+/* A page of a MiB, more than the kernel takes of it for a client that reads nothing. */
+static struct metrics *make_large_metrics(size_t *ret_bytes)
+{
+	struct metrics *m = metrics_new("store", -1);
+	char label[LONG_LABEL + 20];
+	struct buf out;
+
+	for (unsigned i = 0; i < MANY_LABELS; i++) {
+		snprintf(label, sizeof(label), "k=\"%u%0*u\"", i, LONG_LABEL, 0);
+		metrics_counter(m, "relay_x_total", "X.", label);
+	}
+	buf_init(&out, MIB(4));
+	metrics_render(m, &out);
+	*ret_bytes = out.len;
+	buf_release(&out);
+	return m;
+}
+
+struct holding {
+	struct loop *loop;
+	struct loop_timer look;
+	struct metrics_server *server;
+	int64_t bytes; /* the loop ends when so many are held */
+	unsigned looks;
+};
+
+static void look(void *arg)
+{
+	struct holding *h = arg;
+
+	if (metrics_server_bytes(h->server) == h->bytes || ++h->looks == 20000)
+		loop_quit(h->loop, 0);
+	else
+		loop_timer_set(h->loop, &h->look, USEC_PER_MSEC);
+}
+
+static void hold(struct holding *h, size_t bytes)
+{
+	h->bytes = (int64_t)bytes;
+	h->looks = 0;
+	loop_timer_init(&h->look, look, h);
+	loop_timer_set(h->loop, &h->look, 0);
+	loop_run(h->loop);
+	CHECK_INT(metrics_server_bytes(h->server), bytes);
+}
+
+/* All that there may be, and one more, ask for a page and do not read it. */
+TEST(what_connections_take_is_bounded)
+{
+	struct holding h = {.loop = loop_new()};
+	int fds[METRICS_CONNECTIONS_MAX + 1];
+	size_t page, most;
+	struct metrics *m = make_large_metrics(&page);
+
+	CHECK_INT(metrics_server_new(m, h.loop, 0, &h.server), 0);
+	for (size_t i = 0; i < ARRAY_SIZE(fds); i++) {
+		fds[i] = dial_with(metrics_server_port(h.server), 4096);
+		CHECK_INT(write(fds[i], "GET /metrics" END, strlen("GET /metrics" END)),
+			  strlen("GET /metrics" END));
+	}
+	most = METRICS_CONNECTIONS_MAX * (METRICS_CONNECTION_BYTES + page + PAGE_OWN);
+	hold(&h, most);
+	/* Who waited comes in when others go. */
+	for (size_t i = 0; i < METRICS_CONNECTIONS_MAX; i++)
+		close(fds[i]);
+	hold(&h, most / METRICS_CONNECTIONS_MAX);
+	close(fds[METRICS_CONNECTIONS_MAX]);
+	hold(&h, 0);
+	metrics_server_free(h.server);
+	metrics_free(m);
+	loop_free(h.loop);
 }
 
 TEST(a_port_in_use)
