@@ -1030,26 +1030,38 @@ TEST(handshakes_under_way_are_bounded)
 	wait_for(&f, has_dialled, "handshakes");
 	CHECK_INT(r.crawler.dials, CRAWLER_DIALS_MAX);
 	CHECK_INT(raw_server_accepted(f.server), CRAWLER_DIALS_MAX);
+	CHECK(sample(&r, HELD("connections")) > CRAWLER_DIALS_MAX * KIB(1));
 	CHECK(sample(&r, HELD("connections")) < CRAWLER_DIALS_MAX * KIB(24));
 	finish(&r, &f);
 }
+
+#define MANY_HOSTS 3000
 
 TEST(max_hosts)
 {
 	struct rig r;
 	struct fake f;
 	struct subscription *s;
-	struct host host;
+	struct host hosts[MANY_HOSTS];
+	size_t added = 0;
 
 	start(&r, &f);
-	rig_set(&r, "ingest.max_hosts=1");
+	rig_set(&r, "ingest.max_hosts=%u", MANY_HOSTS);
 	rig_listen(&r);
 	rig_start(&r);
-	CHECK_INT(host_parse(SPAN_LITERAL("b.test"), &host), 0);
-	CHECK_INT(crawler_add(&r.crawler, &host, &s), -ENOSPC);
-	CHECK_INT(r.crawler.host_count, 1);
-	CHECK(sample(&r, HELD("hosts")) > 0);
-	CHECK(sample(&r, HELD("hosts")) < KIB(64));
+	for (unsigned i = 0; i < MANY_HOSTS; i++) {
+		char name[32];
+
+		snprintf(name, sizeof(name), "h%u.test", i);
+		CHECK_INT(host_parse(span_str(name), &hosts[i]), 0);
+	}
+	/* One is there already. */
+	CHECK_INT(crawler_add_all(&r.crawler, hosts, MANY_HOSTS, &added), -ENOSPC);
+	CHECK_INT(added, MANY_HOSTS - 1);
+	CHECK_INT(crawler_add(&r.crawler, &hosts[MANY_HOSTS - 1], &s), -ENOSPC);
+	CHECK_INT(r.crawler.host_count, MANY_HOSTS);
+	CHECK(sample(&r, HELD("hosts")) > MANY_HOSTS * LIMIT_HOSTNAME);
+	CHECK(sample(&r, HELD("hosts")) < MANY_HOSTS * KIB(2));
 	finish(&r, &f);
 }
 

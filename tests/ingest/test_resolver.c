@@ -40,6 +40,7 @@ TEST(queries_under_way_are_bounded)
 	for (size_t i = 1; i < RESOLVER_QUERIES_MAX + 10; i++)
 		resolver_ask(r, "localhost", 80, take_answer, &a);
 	CHECK_INT(a.count, 0);
+	CHECK(resolver_memory_bytes(r) > (int64_t)(RESOLVER_QUERIES_MAX * KIB(1) / 2));
 	CHECK(resolver_memory_bytes(r) < (int64_t)((RESOLVER_QUERIES_MAX + 10) * KIB(2)));
 	wait_until(l, have_come, &a, "all answers");
 	CHECK_INT(a.refused, 10);
