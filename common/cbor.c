@@ -168,7 +168,7 @@ static inline int get_container(const struct reader *r, const struct head *head,
 	size_t smallest = head->major == MAJOR_MAP ? 3 : 1;
 
 	ret->type = head->major == MAJOR_MAP ? CBOR_MAP : CBOR_ARRAY;
-	if (head->value > LIMIT_CBOR_CONTAINER || head->value > r->left / smallest)
+	if (head->value > LIMIT_CBOR_CONTAINER || head->value * smallest > r->left)
 		return -EBADMSG;
 	ret->count = (size_t)head->value;
 	return 0;
