@@ -188,12 +188,12 @@ static const uint8_t *pass(struct rest *r, const uint8_t *place, size_t blocks)
 	return r->blocks > 0 ? r->tail : NULL;
 }
 
-/* All of the message but this many blocks. Gives its place. */
-static const uint8_t *start(struct rest *r, struct span message, size_t done)
+/* Gives where the message begins. */
+static const uint8_t *start(struct rest *r, struct span message)
 {
 	fill_tail(r, message);
 	r->blocks = message.len / BLOCK_SIZE;
-	return pass(r, done > 0 ? message.ptr + done * BLOCK_SIZE : message.ptr, done);
+	return pass(r, message.ptr, 0);
 }
 
 static void put_digest(const uint32_t state[STATE], uint8_t ret[static SHA256_SIZE])
@@ -239,7 +239,7 @@ static void begin(struct hasher *h, size_t lane)
 	work->lane = lane;
 	h->busy++;
 	h->strides[lane] = BLOCK_SIZE;
-	h->places[lane] = start(&h->rests[lane], work->message, 0);
+	h->places[lane] = start(&h->rests[lane], work->message);
 	for (size_t i = 0; i < STATE; i++)
 		h->state[i][lane] = initial[i];
 }
@@ -375,20 +375,15 @@ void sha256_like(const struct sha256_work *like, const struct sha256_trace *trac
 		 struct span message, uint8_t ret_digest[static SHA256_SIZE])
 {
 	size_t shared = like && like->step < SHA256_TRACE_STEPS ? shared_blocks(like, message) : 0;
+	const size_t done = shared * BLOCK_SIZE;
 	uint32_t state[STATE];
-	const uint8_t *place;
-	struct rest r;
 
 	if (shared == 0) {
 		sha256(message, ret_digest);
 		return;
 	}
 	get_state(trace->states[like->step + shared - 1], like->lane, state);
-	place = start(&r, message, shared);
-	do
-		sha256_compress(state, place);
-	while ((place = pass(&r, place + BLOCK_SIZE, 1)));
-	put_digest(state, ret_digest);
+	sha256_resume(state, done, span_of(message.ptr + done, message.len - done), ret_digest);
 }
 
 #else
