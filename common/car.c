@@ -23,14 +23,15 @@ static int get_section(struct reader *r, struct span *ret)
  * serialization]. */
 static int get_roots(struct reader *r, struct cid *ret_first)
 {
-	struct cbor_item roots, root;
+	struct span root;
+	size_t count;
 
-	if (cbor_get_type(r, CBOR_ARRAY, &roots) < 0 || roots.count == 0)
+	if (cbor_array_open(r, &count) < 0 || count == 0)
 		return -EBADMSG;
-	for (size_t i = 0; i < roots.count; i++) {
-		if (cbor_get_type(r, CBOR_CID, &root) < 0)
+	for (size_t i = 0; i < count; i++) {
+		if (cbor_get_cid(r, &root) < 0)
 			return -EBADMSG;
-		if (i == 0 && cid_decode(root.bytes, ret_first) < 0)
+		if (i == 0 && cid_decode(root, ret_first) < 0)
 			return -EBADMSG;
 	}
 	return 0;

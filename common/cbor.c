@@ -222,27 +222,6 @@ int cbor_get(struct reader *r, struct cbor_item *ret)
 	return 0;
 }
 
-/* As cbor_get_type, but on failure ret is in any state. */
-static inline int get_type(struct reader *r, enum cbor_item_type type, struct cbor_item *ret)
-{
-	struct reader in = *r;
-
-	if (get_item(&in, ret) < 0 || ret->type != type)
-		return -EBADMSG;
-	*r = in;
-	return 0;
-}
-
-int cbor_get_type(struct reader *r, enum cbor_item_type type, struct cbor_item *ret)
-{
-	struct cbor_item item = {0};
-
-	if (get_type(r, type, &item) < 0)
-		return -EBADMSG;
-	*ret = item;
-	return 0;
-}
-
 int cbor_get_integer(struct reader *r, int64_t *ret)
 {
 	struct reader in = *r;
@@ -280,26 +259,70 @@ int cbor_get_bytes(struct reader *r, struct span *ret)
 	return get_string_of(r, MAJOR_BYTES, ret);
 }
 
+/* True, false or null. */
+static inline int get_simple_of(struct reader *r, enum cbor_item_type type, bool *ret)
+{
+	struct reader in = *r;
+	struct cbor_item item = {0};
+	struct head head;
+
+	if (get_head(&in, &head) < 0 || head.major != MAJOR_SIMPLE ||
+	    get_simple(head.value, &item) < 0 || item.type != type)
+		return -EBADMSG;
+	*r = in;
+	*ret = item.boolean;
+	return 0;
+}
+
 int cbor_get_boolean(struct reader *r, bool *ret)
 {
-	struct cbor_item item;
+	return get_simple_of(r, CBOR_BOOL, ret);
+}
 
-	if (get_type(r, CBOR_BOOL, &item) < 0)
+int cbor_get_null(struct reader *r)
+{
+	bool none;
+
+	return get_simple_of(r, CBOR_NULL, &none);
+}
+
+int cbor_get_cid(struct reader *r, struct span *ret)
+{
+	struct reader in = *r;
+	struct head head;
+
+	if (get_head(&in, &head) < 0 || head.major != MAJOR_TAG || head.value != TAG_CID ||
+	    get_cid(&in, ret) < 0)
 		return -EBADMSG;
-	*ret = item.boolean;
+	*r = in;
 	return 0;
 }
 
 int cbor_get_cid_or_null(struct reader *r, struct span *ret)
 {
+	if (cbor_get_null(r) < 0)
+		return cbor_get_cid(r, ret);
+	*ret = SPAN_EMPTY;
+	return 0;
+}
+
+/* The head of an array or a map. */
+static inline int get_count(struct reader *r, unsigned major, size_t *ret)
+{
 	struct reader in = *r;
 	struct cbor_item item;
+	struct head head;
 
-	if (cbor_get(&in, &item) < 0 || (item.type != CBOR_CID && item.type != CBOR_NULL))
+	if (get_head(&in, &head) < 0 || head.major != major || get_container(&in, &head, &item) < 0)
 		return -EBADMSG;
 	*r = in;
-	*ret = item.type == CBOR_CID ? item.bytes : SPAN_EMPTY;
+	*ret = item.count;
 	return 0;
+}
+
+int cbor_array_open(struct reader *r, size_t *ret_count)
+{
+	return get_count(r, MAJOR_ARRAY, ret_count);
 }
 
 /* By length, then bytewise [data model: maps]. */
@@ -383,11 +406,11 @@ int cbor_check(struct span item)
 
 int cbor_map_open(struct reader *r, struct cbor_map *ret)
 {
-	struct cbor_item item;
+	size_t count;
 
-	if (cbor_get_type(r, CBOR_MAP, &item) < 0)
+	if (get_count(r, MAJOR_MAP, &count) < 0)
 		return -EBADMSG;
-	*ret = (struct cbor_map){item.count, SPAN_EMPTY};
+	*ret = (struct cbor_map){count, SPAN_EMPTY};
 	return 0;
 }
 

@@ -40,18 +40,23 @@ struct cbor_item {
 
 int cbor_get(struct reader *r, struct cbor_item *ret) MUST_CHECK;
 /* The next item must be of this type. */
-int cbor_get_type(struct reader *r, enum cbor_item_type type, struct cbor_item *ret) MUST_CHECK;
 int cbor_get_integer(struct reader *r, int64_t *ret) MUST_CHECK;
 int cbor_get_text(struct reader *r, struct span *ret) MUST_CHECK;
 int cbor_get_bytes(struct reader *r, struct span *ret) MUST_CHECK;
 int cbor_get_boolean(struct reader *r, bool *ret) MUST_CHECK;
-/* A CID or null; null gives an empty span. */
+int cbor_get_null(struct reader *r) MUST_CHECK;
+/* The binary CID. */
+int cbor_get_cid(struct reader *r, struct span *ret) MUST_CHECK;
+/* Null gives an empty span. */
 int cbor_get_cid_or_null(struct reader *r, struct span *ret) MUST_CHECK;
 /* One whole item of any kind, all rules checked to its end, without recursion. ret_raw (may be
  * NULL) gets its bytes. */
 int cbor_skip(struct reader *r, struct span *ret_raw) MUST_CHECK;
 /* One item and nothing after it. */
 int cbor_check(struct span item) MUST_CHECK;
+
+/* The head of an array: its entries follow in the reader. */
+int cbor_array_open(struct reader *r, size_t *ret_count) MUST_CHECK;
 
 /* Walks a map whose head is still in the reader:
  *	for (error = cbor_map_open(r, &map); !error && cbor_map_more(&map);) { error =

@@ -23,9 +23,9 @@ static int get_text(struct reader *r, bool (*is_valid)(struct span s), struct sp
 
 static int get_data(struct reader *r, struct cid *ret)
 {
-	struct cbor_item item;
+	struct span binary;
 
-	return cbor_get_type(r, CBOR_CID, &item) < 0 ? -1 : cid_decode_dag_cbor(item.bytes, ret);
+	return cbor_get_cid(r, &binary) < 0 ? -1 : cid_decode_dag_cbor(binary, ret);
 }
 
 /* The link to the commit before: null in nearly all repositories, and not followed in any. */

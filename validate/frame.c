@@ -30,9 +30,9 @@ static enum verdict get_text(struct reader *r, bool (*is_valid)(struct span s), 
 
 static enum verdict get_cid(struct reader *r, struct cid *ret)
 {
-	struct cbor_item item;
+	struct span binary;
 
-	if (cbor_get_type(r, CBOR_CID, &item) < 0 || cid_decode_dag_cbor(item.bytes, ret) < 0)
+	if (cbor_get_cid(r, &binary) < 0 || cid_decode_dag_cbor(binary, ret) < 0)
 		return VERDICT_FRAME_BAD_FIELDS;
 	return VERDICT_ACCEPTED;
 }
@@ -82,13 +82,7 @@ static enum verdict get_rev(struct reader *r, struct frame *f)
 
 static enum verdict get_since(struct reader *r, struct frame *f)
 {
-	struct reader in = *r;
-	struct cbor_item item;
-
-	if (cbor_get_type(&in, CBOR_NULL, &item) < 0)
-		return get_text(r, tid_is_valid, &f->since);
-	*r = in;
-	return VERDICT_ACCEPTED;
+	return cbor_get_null(r) == 0 ? VERDICT_ACCEPTED : get_text(r, tid_is_valid, &f->since);
 }
 
 static enum verdict get_blocks(struct reader *r, struct frame *f)
@@ -179,7 +173,6 @@ enum { OP_HAS_ACTION = 1, OP_HAS_PATH = 2, OP_HAS_CID = 4 };
 static enum verdict get_op_field(struct reader *r, struct span key, struct frame *f, struct op *op,
 				 unsigned *seen)
 {
-	struct cbor_item item;
 	int error;
 
 	if (span_is(key, "action")) {
@@ -193,8 +186,7 @@ static enum verdict get_op_field(struct reader *r, struct span key, struct frame
 		*seen |= OP_HAS_CID;
 		error = cbor_get_cid_or_null(r, &op->cid);
 	} else if (span_is(key, "prev")) {
-		error = cbor_get_type(r, CBOR_CID, &item);
-		op->prev = error < 0 ? SPAN_EMPTY : item.bytes;
+		error = cbor_get_cid(r, &op->prev);
 	} else {
 		error = skip_unknown(r, f);
 	}
@@ -223,13 +215,13 @@ static enum verdict get_op(struct reader *r, struct frame *f, struct op *op)
 static enum verdict get_ops(struct reader *r, struct frame *f)
 {
 	enum verdict v = VERDICT_ACCEPTED;
-	struct cbor_item array;
+	size_t count;
 
-	if (cbor_get_type(r, CBOR_ARRAY, &array) < 0)
+	if (cbor_array_open(r, &count) < 0)
 		return VERDICT_FRAME_BAD_FIELDS;
-	if (array.count > LIMIT_OPS)
+	if (count > LIMIT_OPS)
 		return VERDICT_TOO_MANY_OPS;
-	while (v == VERDICT_ACCEPTED && f->op_count < array.count)
+	while (v == VERDICT_ACCEPTED && f->op_count < count)
 		v = get_op(r, f, &f->ops[f->op_count++]);
 	return v;
 }

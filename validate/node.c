@@ -67,7 +67,6 @@ static int get_link(struct reader *r, const uint8_t **ret)
 static int get_value(struct reader *r, struct span *ret)
 {
 	const size_t head = sizeof(CID_HEAD) - 1;
-	struct cbor_item item;
 
 	if (r->left >= head + CID_SIZE && memcmp(r->ptr, CID_HEAD, head) == 0) {
 		*ret = span_of(r->ptr + head, CID_SIZE);
@@ -75,10 +74,7 @@ static int get_value(struct reader *r, struct span *ret)
 		r->left -= head + CID_SIZE;
 		return 0;
 	}
-	if (cbor_get_type(r, CBOR_CID, &item) < 0)
-		return -EBADMSG;
-	*ret = item.bytes;
-	return 0;
+	return cbor_get_cid(r, ret);
 }
 
 /*
@@ -134,11 +130,11 @@ static int get_entry(struct reader *r, struct arena *a, const struct entry *last
 static int get_entries(struct reader *r, struct arena *a, size_t *key_bytes, struct node *n)
 {
 	struct entry **end = &n->first, *last = NULL;
-	struct cbor_item array;
+	size_t count;
 
-	if (cbor_get_type(r, CBOR_ARRAY, &array) < 0 || array.count > LIMIT_MST_ENTRIES)
+	if (cbor_array_open(r, &count) < 0 || count > LIMIT_MST_ENTRIES)
 		return -EBADMSG;
-	for (n->count = 0; n->count < array.count; n->count++) {
+	for (n->count = 0; n->count < count; n->count++) {
 		struct entry *e = arena_get(a, sizeof(*e));
 
 		if (get_entry(r, a, last, key_bytes, e) < 0)

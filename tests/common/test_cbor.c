@@ -416,7 +416,8 @@ TEST(getters_give_their_type_and_refuse_others)
 	struct buf b = from_hex("18 2a 3863 f5 f4 43010203 63616263 f6 d82a4300aabb 82 00 00");
 	struct reader r = reader_of(buf_span(&b)), before;
 	struct span s = SPAN_EMPTY, old = SPAN_LITERAL("old");
-	struct cbor_item item;
+	struct cbor_map map;
+	size_t count = 0;
 	int64_t v = 0;
 	bool flag = false;
 
@@ -429,6 +430,8 @@ TEST(getters_give_their_type_and_refuse_others)
 	CHECK_INT(cbor_get_text(&r, &old), -EBADMSG);
 	CHECK_INT(cbor_get_bytes(&r, &old), -EBADMSG);
 	CHECK_INT(cbor_get_cid_or_null(&r, &old), -EBADMSG);
+	CHECK_INT(cbor_get_cid(&r, &old), -EBADMSG);
+	CHECK_INT(cbor_get_null(&r), -EBADMSG);
 	CHECK(v == -100 && span_is(old, "old") && r.ptr == before.ptr && r.left == before.left);
 	CHECK_INT(cbor_get_boolean(&r, &flag), 0);
 	CHECK(flag);
@@ -441,13 +444,29 @@ TEST(getters_give_their_type_and_refuse_others)
 	CHECK_INT(cbor_get_bytes(&r, &s), -EBADMSG);
 	CHECK_INT(cbor_get_text(&r, &s), 0);
 	CHECK_SPAN(s, SPAN_LITERAL("abc"));
+	before = r;
+	CHECK_INT(cbor_get_cid(&r, &old), -EBADMSG);
+	CHECK(span_is(old, "old") && r.ptr == before.ptr);
+	CHECK_INT(cbor_get_null(&r), 0);
+	CHECK_INT(r.left, before.left - 1);
+	r = before;
 	CHECK_INT(cbor_get_cid_or_null(&r, &s), 0);
 	CHECK(s.ptr == NULL && s.len == 0);
+	before = r;
+	CHECK_INT(cbor_get_cid(&r, &s), 0);
+	CHECK_SPAN(s, SPAN_LITERAL("\xaa\xbb"));
+	r = before;
 	CHECK_INT(cbor_get_cid_or_null(&r, &s), 0);
 	CHECK_SPAN(s, SPAN_LITERAL("\xaa\xbb"));
-	CHECK_INT(cbor_get_type(&r, CBOR_MAP, &item), -EBADMSG);
-	CHECK_INT(cbor_get_type(&r, CBOR_ARRAY, &item), 0);
-	CHECK(item.count == 2 && r.left == 2);
+	before = r;
+	CHECK_INT(cbor_map_open(&r, &map), -EBADMSG);
+	CHECK_INT(cbor_get_cid(&r, &old), -EBADMSG);
+	CHECK_INT(cbor_get_null(&r), -EBADMSG);
+	CHECK(span_is(old, "old") && r.ptr == before.ptr && r.left == before.left);
+	CHECK_INT(cbor_array_open(&r, &count), 0);
+	CHECK(count == 2 && r.left == 2);
+	CHECK_INT(cbor_array_open(&r, &count), -EBADMSG);
+	CHECK(count == 2 && r.left == 2);
 	buf_release(&b);
 }
 

@@ -51,12 +51,12 @@ static bool ask(struct span frame, struct buf *out, struct verified *ret)
 static void double_op(struct span ops, size_t place, struct buf *ret)
 {
 	struct reader r = reader_of(ops);
-	struct cbor_item array;
 	struct span op = SPAN_EMPTY;
+	size_t count;
 
-	CHECK_INT(cbor_get_type(&r, CBOR_ARRAY, &array), 0);
+	CHECK_INT(cbor_array_open(&r, &count), 0);
 	buf_clear(ret);
-	cbor_put_array(ret, array.count + 1);
+	cbor_put_array(ret, count + 1);
 	buf_append(ret, span_of(r.ptr, r.left));
 	for (size_t i = 0; i <= place; i++)
 		CHECK_INT(cbor_skip(&r, &op), 0);

@@ -42,17 +42,17 @@ static void put_word(struct buf *line, const char *before, struct span text)
 static void put_ops(struct span body, struct buf *line)
 {
 	struct reader r = reader_of(edit_get(body, "ops"));
-	struct cbor_item array;
 	struct span op;
+	size_t count;
 
-	if (cbor_get_type(&r, CBOR_ARRAY, &array) < 0)
+	if (cbor_array_open(&r, &count) < 0)
 		return;
-	for (size_t i = 0; i < array.count && i < OPS_SHOWN && cbor_skip(&r, &op) == 0; i++) {
+	for (size_t i = 0; i < count && i < OPS_SHOWN && cbor_skip(&r, &op) == 0; i++) {
 		put_word(line, i == 0 ? "  " : ", ", get_text(op, "action"));
 		put_word(line, " ", get_text(op, "path"));
 	}
-	if (array.count > OPS_SHOWN)
-		buf_printf(line, " and %zu more", array.count - OPS_SHOWN);
+	if (count > OPS_SHOWN)
+		buf_printf(line, " and %zu more", count - OPS_SHOWN);
 }
 
 static void put_event(struct span kind, struct span body, struct buf *line)
