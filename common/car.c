@@ -84,13 +84,12 @@ int car_next(struct car *c, struct car_block *ret)
 {
 	struct reader r = c->blocks;
 	struct span section;
-	struct cid cid;
 
 	if (get_section(&r, &section) < 0 || section.len < CID_SIZE ||
-	    cid_decode(span_of(section.ptr, CID_SIZE), &cid) < 0)
+	    cid_decode(span_of(section.ptr, CID_SIZE), &ret->cid) < 0)
 		return -EBADMSG;
 	c->blocks = r;
-	*ret = (struct car_block){cid, span_of(section.ptr + CID_SIZE, section.len - CID_SIZE)};
+	ret->data = span_of(section.ptr + CID_SIZE, section.len - CID_SIZE);
 	return 0;
 }
 
