@@ -411,6 +411,28 @@ TEST(cid_length_has_a_limit)
 	}
 }
 
+/* What false, true, null and tag 42 are of their types, of others. */
+TEST(getters_are_not_taken_in_by_numbers)
+{
+	static const char *const items[] = {
+		"14", "15", "16", "35", "d4", "d5", "d6", "d82b4300aabb", "d8294300aabb", "182a",
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(items); i++) {
+		struct buf b = from_hex(items[i]);
+		struct reader r = reader_of(buf_span(&b));
+		struct span s = SPAN_LITERAL("old");
+		bool flag;
+
+		CHECK_INT(cbor_get_boolean(&r, &flag), -EBADMSG);
+		CHECK_INT(cbor_get_null(&r), -EBADMSG);
+		CHECK_INT(cbor_get_cid(&r, &s), -EBADMSG);
+		CHECK_INT(cbor_get_cid_or_null(&r, &s), -EBADMSG);
+		CHECK(r.left == b.len && span_is(s, "old"));
+		buf_release(&b);
+	}
+}
+
 TEST(getters_give_their_type_and_refuse_others)
 {
 	struct buf b = from_hex("18 2a 3863 f5 f4 43010203 63616263 f6 d82a4300aabb 82 00 00");
