@@ -415,7 +415,8 @@ TEST(cid_length_has_a_limit)
 TEST(getters_are_not_taken_in_by_numbers)
 {
 	static const char *const items[] = {
-		"14", "15", "16", "35", "d4", "d5", "d6", "d82b4300aabb", "d8294300aabb", "182a",
+		"14", "15", "16",           "35",           "d4",
+		"d5", "d6", "d82b4300aabb", "d8294300aabb", "182a4300aabb",
 	};
 
 	for (size_t i = 0; i < ARRAY_SIZE(items); i++) {
