@@ -2,7 +2,6 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <sys/resource.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -44,15 +43,6 @@ static int64_t resident_kb(const struct scene *s)
 	return kb;
 }
 
-static void raise_limit(void)
-{
-	struct rlimit limit;
-
-	CHECK_INT(getrlimit(RLIMIT_NOFILE, &limit), 0);
-	limit.rlim_cur = limit.rlim_max;
-	CHECK_INT(setrlimit(RLIMIT_NOFILE, &limit), 0);
-}
-
 /* One more event, which whoever is good gets, and all memory there is. */
 static void turn(struct scene *s)
 {
@@ -75,7 +65,7 @@ static void turn(struct scene *s)
 
 static void open_scene(struct scene *s, const struct server_settings *settings)
 {
-	raise_limit();
+	server_raise_limit();
 	server_start(&s->server, settings);
 	server_add(&s->server, 100, 50000);
 	s->seq = 100;

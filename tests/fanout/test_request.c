@@ -2,7 +2,6 @@
 
 #include <errno.h>
 #include <signal.h>
-#include <sys/resource.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -351,16 +350,51 @@ TEST(a_request_that_trickles_is_cut_off_and_a_consumer_is_not)
 
 /* At its limit the daemon does not listen, and nothing else happens here that would make it look
  * again. */
+#define HELD  "relay_accounted_bytes{" INSTANCE ",what=\"http\"}"
+#define EXTRA 8
+#define TURNS 30 /* of its loop; whoever it takes is taken in the next */
+
+/* Nobody is accepted beyond them, until one ends. */
+TEST(connections_that_ask_nothing_are_bounded)
+{
+	static struct stream_client c[PORT_CONNECTIONS_MAX + EXTRA];
+	int64_t one;
+	struct server s;
+	char byte;
+
+	server_raise_limit();
+	server_start(&s, &server_ordinary);
+	stream_connect(&c[0], s.port, 0);
+	for (int i = 0; i < 4000 && server_metric(&s, HELD) < (int64_t)PORT_CONNECTION_BYTES; i++)
+		usleep(5000);
+	one = server_metric(&s, HELD);
+	CHECK(one >= (int64_t)PORT_CONNECTION_BYTES && one < (int64_t)KIB(18));
+	for (size_t i = 1; i < ARRAY_SIZE(c); i++) {
+		stream_connect(&c[i], s.port, 0);
+		if (i >= PORT_CONNECTIONS_MAX)
+			stream_send(&c[i], SPAN_LITERAL("GET / HTTP/1.1\r\nHost: relay\r\n"
+							"Connection: close\r\n\r\n"));
+	}
+	server_reaches(&s, HELD, PORT_CONNECTIONS_MAX * one);
+	for (int i = 0; i < TURNS; i++)
+		CHECK_INT(server_metric(&s, HELD), PORT_CONNECTIONS_MAX * one);
+	for (size_t i = PORT_CONNECTIONS_MAX; i < ARRAY_SIZE(c); i++)
+		CHECK_INT(recv(c[i].fd, &byte, 1, MSG_DONTWAIT), -1);
+	for (size_t i = 0; i < ARRAY_SIZE(c); i++) {
+		if (i >= PORT_CONNECTIONS_MAX)
+			CHECK(stream_rest(&c[i]).len > 0);
+		stream_close(&c[i]);
+	}
+	server_stop(&s);
+}
+
 TEST(the_port_opens_again_after_all_connections_have_ended_at_once)
 {
 	static struct stream_client idle[PORT_CONNECTIONS_MAX];
-	struct rlimit limit;
 	struct stream_client c;
 	struct server s;
 
-	CHECK_INT(getrlimit(RLIMIT_NOFILE, &limit), 0);
-	limit.rlim_cur = limit.rlim_max;
-	CHECK_INT(setrlimit(RLIMIT_NOFILE, &limit), 0);
+	server_raise_limit();
 	server_start(&s, &server_ordinary);
 	for (size_t i = 0; i < ARRAY_SIZE(idle); i++)
 		stream_connect(&idle[i], s.port, 0);
@@ -436,7 +470,6 @@ TEST(a_stage_of_another_version_is_told_of_at_once)
 
 #define ANSWERS(code)                                                                              \
 	"relay_http_requests_total{" INSTANCE ",path=\"" SYNC "getRepoStatus\",code=\"" code "\"}"
-#define HELD "relay_accounted_bytes{" INSTANCE ",what=\"http\"}"
 
 /* Of clients that ask and do not read, each with an answer that no socket takes whole. */
 TEST(answers_that_are_not_read_are_bounded)

@@ -13,6 +13,9 @@
 #include <openssl/err.h>
 #include <openssl/ssl.h>
 
+#include "fanout/port.h"
+#include "fanout/tunnels.h"
+
 #include "tests/lib/certificate.h"
 #include "tests/lib/fanout_rig.h"
 #include "tests/lib/stream_client.h"
@@ -400,6 +403,74 @@ TEST(a_handshake_that_never_ends_is_cut_off)
 }
 
 /* Without a word, or with an alert, as OpenSSL sees fit. */
+#define HELD  "relay_accounted_bytes{" INSTANCE ",what=\"tunnels\"}"
+#define EXTRA 8
+#define TURNS 30 /* of its loop; whoever it takes is taken in the next */
+
+/* Nobody is accepted beyond them, until one ends. */
+TEST(handshakes_under_way_are_bounded)
+{
+	static struct stream_client silent[PORT_CONNECTIONS_MAX + EXTRA];
+	struct server_settings settings = server_ordinary;
+	struct secure s;
+	struct client c;
+	int64_t one;
+
+	server_raise_limit();
+	settings.tls.handshake_usec = 600 * USEC_PER_SEC;
+	secure_start(&s, &settings);
+	server_add(&s.server, 1, 100);
+	stream_connect(&silent[0], s.server.port, 0);
+	for (int i = 0; i < 4000 && server_metric(&s.server, HELD) == 0; i++)
+		usleep(5000);
+	one = server_metric(&s.server, HELD);
+	CHECK(one > 0 && one < (int64_t)KIB(1));
+	for (size_t i = 1; i < ARRAY_SIZE(silent); i++)
+		stream_connect(&silent[i], s.server.port, 0);
+	server_reaches(&s.server, HELD, PORT_CONNECTIONS_MAX * one);
+	for (int i = 0; i < TURNS; i++)
+		CHECK_INT(server_metric(&s.server, HELD), PORT_CONNECTIONS_MAX * one);
+	for (size_t i = 0; i < 2 * (size_t)EXTRA; i++)
+		stream_close(&silent[i]);
+	client_open(&c, s.server.port);
+	CHECK_INT(client_ask(&c, HEALTH), 200);
+	client_close(&c);
+	for (size_t i = 2 * (size_t)EXTRA; i < ARRAY_SIZE(silent); i++)
+		stream_close(&silent[i]);
+	server_stop(&s.server);
+}
+
+#define PUSHERS 8
+
+/* They ask for much, do not read it, and send more. */
+TEST(what_a_connection_holds_is_bounded)
+{
+	static char more[KIB(48)];
+	struct client c[PUSHERS];
+	struct secure s;
+	int64_t held = 0;
+
+	memset(more, 'x', sizeof(more) - 1);
+	secure_start(&s, &server_ordinary);
+	server_add(&s.server, 1, 100);
+	for (size_t i = 0; i < PUSHERS; i++) {
+		CHECK(client_open_version(&c[i], s.server.port, TLS1_3_VERSION, 4096));
+		client_send(&c[i], "GET /xrpc/com.atproto.sync.getRepoStatus?did=large HTTP/1.1\r\n"
+				   "Host: relay\r\n\r\n");
+		client_send(&c[i], more);
+	}
+	for (int i = 0; i < 4000 && held < PUSHERS * 2 * (int64_t)TUNNEL_BYTES; i++) {
+		usleep(5000);
+		held = server_metric(&s.server, HELD);
+	}
+	CHECK(held >= PUSHERS * 2 * (int64_t)TUNNEL_BYTES);
+	CHECK(held <= PUSHERS * (2 * (int64_t)TUNNEL_BYTES + (int64_t)KIB(1)));
+	for (size_t i = 0; i < PUSHERS; i++)
+		client_close(&c[i]);
+	server_reaches(&s.server, HELD, 0);
+	server_stop(&s.server);
+}
+
 TEST(a_plain_client_is_cut_off)
 {
 	struct secure s;

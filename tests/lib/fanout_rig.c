@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <signal.h>
 #include <stdlib.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -284,6 +285,15 @@ static void start_child(struct server *s, const struct server_settings *settings
 		printf("Bail out! the server did not start\n");
 		exit(1);
 	}
+}
+
+void server_raise_limit(void)
+{
+	struct rlimit limit;
+
+	CHECK_INT(getrlimit(RLIMIT_NOFILE, &limit), 0);
+	limit.rlim_cur = limit.rlim_max;
+	CHECK_INT(setrlimit(RLIMIT_NOFILE, &limit), 0);
 }
 
 void server_start(struct server *s, const struct server_settings *settings)

@@ -41,6 +41,8 @@ struct server {
 	enum head_state state; /* what store says of itself with the next server_tell */
 };
 
+/* As many descriptors as there may be; before server_start, for itself and the test. */
+void server_raise_limit(void);
 void server_start(struct server *s, const struct server_settings *settings);
 /* Returns when fanout knows the log as it is now. */
 void server_tell(struct server *s);
