@@ -1272,6 +1272,43 @@ TEST(caller_that_does_not_read)
 	bench_release(&b);
 }
 
+#define CALLERS 256
+
+/* One more than there may be is cut off; and gets in when another is gone. */
+TEST(callers_are_bounded)
+{
+	struct bench b;
+	struct closed closed;
+	int fds[CALLERS], fd;
+
+	bench_init(&b);
+	server_open(&server, &b, SIZE_MAX);
+	for (unsigned i = 0; i < CALLERS; i++) {
+		fds[i] = raw_connect_as(&b, 48);
+		raw_send(fds[i], 8, SPAN_LITERAL("\x80\0\0\1\0\0\0\0"));
+		WAIT(&b, server.count == i + 1);
+	}
+	CHECK_HELD(CALLERS * KIB(128), CALLERS * (KIB(128) + SMALL_BYTES) + SMALL_BYTES);
+	fd = raw_connect_as(&b, 48);
+	raw_watch(&closed, &b, fd);
+	raw_send(fd, 8, SPAN_LITERAL("\x80\0\0\1\0\0\0\0"));
+	WAIT(&b, closed.is);
+	close(fd);
+	CHECK_INT(server.count, CALLERS);
+	raw_watch(&closed, &b, fds[0]);
+	shutdown(fds[0], SHUT_RDWR);
+	WAIT(&b, closed.is);
+	client_open(&clients[0], &b);
+	ask(&clients[0], PATIENCE_USEC, 0);
+	server.at_once_from = 0;
+	WAIT(&b, clients[0].answered == 1);
+	for (unsigned i = 0; i < CALLERS; i++)
+		close(fds[i]);
+	pipe_close(clients[0].pipe);
+	pipe_close(server.pipe);
+	bench_release(&b);
+}
+
 #define DEAF 4
 
 /* What waits for all callers is bounded: some that read nothing do not take the place of one that

@@ -129,6 +129,8 @@ TEST(any_origin_and_any_subprotocol_get_the_stream)
 	server_stop(&s);
 }
 
+#define CONSUMERS "relay_accounted_bytes{" INSTANCE ",what=\"consumers\"}"
+
 TEST(there_is_room_for_so_many_consumers)
 {
 	struct server_settings settings = server_ordinary;
@@ -143,6 +145,8 @@ TEST(there_is_room_for_so_many_consumers)
 	CHECK(stream_open(&c[0], s.port, "", ""));
 	CHECK(stream_open(&c[1], s.port, "", ""));
 	server_reaches(&s, METRIC("relay_consumers"), 2);
+	CHECK(server_metric(&s, CONSUMERS) > 0);
+	CHECK(server_metric(&s, CONSUMERS) <= 2 * (int64_t)KIB(1));
 	CHECK_INT(http_ask(s.port, "GET", "/xrpc/com.atproto.sync.subscribeRepos", WS V13 KEY, "",
 			   &answer),
 		  503);
