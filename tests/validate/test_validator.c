@@ -264,11 +264,11 @@ static void bench_open_with(struct bench *b, size_t repo_count, const char *sett
 	b->repo_count = repo_count;
 	b->repos = xcalloc(repo_count, sizeof(*b->repos));
 	memset(b->acked, NO_VERDICT, sizeof(b->acked));
+	stage_open(b, setting); /* before the keys, which are OpenSSL's */
 	for (size_t i = 0; i < repo_count; i++) {
 		snprintf(seed, sizeof(seed), "account %zu", i);
 		repo_init(&b->repos[i], i % 2 ? CURVE_P256 : CURVE_K256, seed);
 	}
-	stage_open(b, setting);
 	store_listen(b);
 	resolve_listen(b);
 	CHECK_INT(validator_new(&b->stage, &b->validator), 0);
