@@ -5,15 +5,12 @@
 #include <unistd.h>
 
 #include "common/limits.h"
+#include "tests/lib/wait.h"
 #include "tests/test.h"
-
-#define PATIENCE_USEC (60 * USEC_PER_SEC)
 
 /* An endpoint that listens, and what it was told. */
 struct bench {
 	struct loop *loop;
-	struct loop_timer guard;
-	bool expired;
 	char url[96];
 	struct endpoint *endpoint;
 	unsigned ups, downs, messages;
@@ -31,14 +28,6 @@ static void called(struct bench *b, unsigned closes)
 		endpoint_close(b->endpoint);
 		b->endpoint = NULL;
 	}
-}
-
-static void guard_fires(void *arg)
-{
-	struct bench *b = arg;
-
-	b->expired = true;
-	loop_quit(b->loop, 0);
 }
 
 static void up(void *arg, struct link *c)
@@ -87,7 +76,6 @@ static void bench_init(struct bench *b, enum protocol protocol, unsigned max)
 		.up = up, .down = down, .message = message, .writable = writable, .arg = b};
 
 	*b = (struct bench){.loop = loop_new()};
-	loop_timer_init(&b->guard, guard_fires, b);
 	buf_init(&b->last, LIMIT_MESSAGE + 4);
 	snprintf(b->url, sizeof(b->url), "ipc://%s/endpoint", test_folder());
 	CHECK_INT(endpoint_listen(b->loop, b->url, protocol, max, &h, &b->endpoint), 0);
@@ -97,18 +85,10 @@ static void bench_release(struct bench *b)
 {
 	endpoint_close(b->endpoint);
 	buf_release(&b->last);
-	loop_timer_cancel(b->loop, &b->guard);
 	loop_free(b->loop);
 }
 
-#define WAIT(b, cond)                                                                              \
-	do {                                                                                       \
-		(b)->expired = false;                                                              \
-		loop_timer_set((b)->loop, &(b)->guard, PATIENCE_USEC);                             \
-		while (!(cond) && !(b)->expired)                                                   \
-			loop_run((b)->loop);                                                       \
-		CHECK(cond);                                                                       \
-	} while (0)
+#define WAIT(b, cond) RUN_UNTIL((b)->loop, cond)
 
 /* A peer that writes bytes, and knows when it is cut off. */
 struct peer {

@@ -10,37 +10,25 @@
 
 #include "common/limits.h"
 #include "common/pipe.h"
+#include "tests/lib/wait.h"
 #include "tests/test.h"
 
-#define PATIENCE_USEC (60 * USEC_PER_SEC)
-#define WINDOW        2000 /* messages sent and not yet acknowledged */
+#define WINDOW 2000 /* messages sent and not yet acknowledged */
 
 /* A loop that is run until something is so; every callback here lets it look again. */
 struct bench {
 	struct loop *loop;
-	struct loop_timer guard;
-	bool expired;
 	char url[96];
 };
-
-static void guard_fires(void *arg)
-{
-	struct bench *b = arg;
-
-	b->expired = true;
-	loop_quit(b->loop, 0);
-}
 
 static void bench_init(struct bench *b)
 {
 	*b = (struct bench){.loop = loop_new()};
-	loop_timer_init(&b->guard, guard_fires, b);
 	snprintf(b->url, sizeof(b->url), "ipc://%s/lane", test_folder());
 }
 
 static void bench_release(struct bench *b)
 {
-	loop_timer_cancel(b->loop, &b->guard);
 	loop_free(b->loop);
 }
 
@@ -49,20 +37,15 @@ static void bench_release(struct bench *b)
 
 static void pass(struct bench *b, uint64_t usec)
 {
-	b->expired = false;
-	loop_timer_set(b->loop, &b->guard, usec);
-	while (!b->expired)
+	struct guard guard;
+
+	guard_set(&guard, b->loop, usec);
+	while (!guard.has_fired)
 		loop_run(b->loop);
+	guard_cancel(&guard);
 }
 
-#define WAIT(b, cond)                                                                              \
-	do {                                                                                       \
-		(b)->expired = false;                                                              \
-		loop_timer_set((b)->loop, &(b)->guard, PATIENCE_USEC);                             \
-		while (!(cond) && !(b)->expired)                                                   \
-			loop_run((b)->loop);                                                       \
-		CHECK(cond);                                                                       \
-	} while (0)
+#define WAIT(b, cond) RUN_UNTIL((b)->loop, cond)
 
 /* Set in the process that a test starts and kills: what is wrong there ends it, and its parent sees
  * that. */

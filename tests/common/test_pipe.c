@@ -10,32 +10,20 @@
 
 #include "common/endpoint.h"
 #include "common/limits.h"
+#include "tests/lib/wait.h"
 #include "tests/test.h"
-
-#define PATIENCE_USEC (60 * USEC_PER_SEC)
 
 /* A loop that is run until something is so; every callback here lets it look again. Its pipes have
  * one address. */
 struct bench {
 	char url[96];
 	struct loop *loop;
-	struct loop_timer guard;
-	bool expired;
 };
-
-static void guard_fires(void *arg)
-{
-	struct bench *b = arg;
-
-	b->expired = true;
-	loop_quit(b->loop, 0);
-}
 
 static void bench_init(struct bench *b)
 {
 	*b = (struct bench){.loop = loop_new()};
 	snprintf(b->url, sizeof(b->url), "ipc://%s/pipe", test_folder());
-	loop_timer_init(&b->guard, guard_fires, b);
 }
 
 /* Instead of a socket file. */
@@ -58,18 +46,10 @@ static const char *bench_path(const struct bench *b)
 
 static void bench_release(struct bench *b)
 {
-	loop_timer_cancel(b->loop, &b->guard);
 	loop_free(b->loop);
 }
 
-#define WAIT(b, cond)                                                                              \
-	do {                                                                                       \
-		(b)->expired = false;                                                              \
-		loop_timer_set((b)->loop, &(b)->guard, PATIENCE_USEC);                             \
-		while (!(cond) && !(b)->expired)                                                   \
-			loop_run((b)->loop);                                                       \
-		CHECK(cond);                                                                       \
-	} while (0)
+#define WAIT(b, cond) RUN_UNTIL((b)->loop, cond)
 
 /* Of one end: what it reads ahead, and two queues, doubled as buffers grow; with the largest
  * messages, one of them each. Endpoint and connection themselves: SMALL_BYTES. */
@@ -937,7 +917,7 @@ TEST(calls_are_answered_out_of_order)
 			bench_use_tcp(&b);
 		client_open(c, &b);
 		for (unsigned i = 0; i < CALLS; i++)
-			ask(c, PATIENCE_USEC, i);
+			ask(c, WAIT_USEC, i);
 		server_open(&server, &b, 32);
 		WAIT(&b, c->answered == CALLS);
 		CHECK_INT(c->failed, 0);
@@ -958,7 +938,7 @@ TEST(many_replies_at_once)
 	for (size_t i = 0; i < ARRAY_SIZE(clients); i++) {
 		client_open(&clients[i], &b);
 		for (unsigned n = 0; n < 320; n++)
-			ask(&clients[i], PATIENCE_USEC, 2000);
+			ask(&clients[i], WAIT_USEC, 2000);
 	}
 	for (size_t i = 0; i < ARRAY_SIZE(clients); i++)
 		WAIT(&b, clients[i].answered == 320);
@@ -979,7 +959,7 @@ TEST(slow_calls_let_others_pass)
 	server.at_once_from = 200;
 	client_open(c, &b);
 	for (unsigned i = 0; i < 300; i++)
-		ask(c, PATIENCE_USEC, 0);
+		ask(c, WAIT_USEC, 0);
 	WAIT(&b, c->answered == 100);
 	CHECK_INT(server.count, 200);
 	/* A few at a time: nobody waits for them any more. */
@@ -1002,14 +982,14 @@ TEST(too_many_calls)
 	bench_init(&b);
 	client_open(c, &b);
 	for (unsigned i = 0; i < CALLS; i++)
-		ask(c, PATIENCE_USEC, 0);
-	last = ask(c, PATIENCE_USEC, 0);
+		ask(c, WAIT_USEC, 0);
+	last = ask(c, WAIT_USEC, 0);
 	CHECK(!last->done);
 	WAIT(&b, last->done);
 	CHECK_INT(last->error, -ENOBUFS);
 	CHECK_INT(c->failed, 1);
 	CHECK_HELD(CALLS * 4, END_BYTES + CALLS * KIB(1));
-	last = ask(c, PATIENCE_USEC, 0);
+	last = ask(c, WAIT_USEC, 0);
 	pipe_close(c->pipe);
 	CHECK_INT(last->error, -ENOBUFS);
 	CHECK_INT(c->failed, CALLS + 2);
@@ -1026,7 +1006,7 @@ TEST(calls_are_bounded_in_bytes)
 	bench_init(&b);
 	client_open(c, &b);
 	for (unsigned i = 0; i < 5; i++)
-		ask(c, PATIENCE_USEC, LIMIT_MESSAGE - 4);
+		ask(c, WAIT_USEC, LIMIT_MESSAGE - 4);
 	WAIT(&b, c->failed == 1);
 	CHECK_INT(c->calls[4].error, -ENOBUFS);
 	CHECK_HELD(4 * (LIMIT_MESSAGE - 4), 4 * LIMIT_MESSAGE + END_BYTES);
@@ -1036,7 +1016,7 @@ TEST(calls_are_bounded_in_bytes)
 	CHECK_HELD(4 * (LIMIT_MESSAGE - 4), (4 + 4 + 4 + 1) * LIMIT_MESSAGE + 2 * END_BYTES);
 	answer_kept(&server);
 	WAIT(&b, c->answered == 4);
-	ask(c, PATIENCE_USEC, LIMIT_MESSAGE - 4);
+	ask(c, WAIT_USEC, LIMIT_MESSAGE - 4);
 	WAIT(&b, server.count == 1);
 	pipe_close(c->pipe);
 	pipe_close(server.pipe);
@@ -1066,7 +1046,7 @@ TEST(calls_time_out)
 	CHECK_INT(a->error, -ETIMEDOUT);
 	answer_kept(&server);
 	server.at_once_from = 0;
-	ask(c, PATIENCE_USEC, 0);
+	ask(c, WAIT_USEC, 0);
 	WAIT(&b, c->answered == 1);
 	pipe_close(c->pipe);
 	pipe_close(server.pipe);
@@ -1103,11 +1083,11 @@ TEST(server_restarts)
 	client_open(c, &b);
 	server_open(&server, &b, SIZE_MAX);
 	for (unsigned i = 0; i < 10; i++)
-		ask(c, PATIENCE_USEC, 0);
+		ask(c, WAIT_USEC, 0);
 	WAIT(&b, server.count == 10);
 	pipe_close(server.pipe);
 	answer_kept(&server); /* goes nowhere */
-	ask(c, PATIENCE_USEC, 0);
+	ask(c, WAIT_USEC, 0);
 	server_open(&second_server, &b, 1);
 	WAIT(&b, c->answered == 11);
 	CHECK_INT(second_server.requests, 11);
@@ -1123,12 +1103,12 @@ TEST(client_goes_before_the_reply)
 	bench_init(&b);
 	server_open(&server, &b, SIZE_MAX);
 	client_open(&clients[0], &b);
-	ask(&clients[0], PATIENCE_USEC, 0);
+	ask(&clients[0], WAIT_USEC, 0);
 	WAIT(&b, server.count == 1);
 	pipe_close(clients[0].pipe);
 	CHECK_INT(clients[0].calls[0].error, -ECANCELED);
 	client_open(&clients[0], &b);
-	ask(&clients[0], PATIENCE_USEC, 0);
+	ask(&clients[0], WAIT_USEC, 0);
 	WAIT(&b, server.count == 2);
 	answer_kept(&server);
 	WAIT(&b, clients[0].answered == 1);
@@ -1147,7 +1127,7 @@ TEST(server_closes_with_work_in_hand)
 	server_open(&server, &b, SIZE_MAX);
 	client_open(c, &b);
 	for (unsigned i = 0; i < 60; i++)
-		ask(c, PATIENCE_USEC, 0);
+		ask(c, WAIT_USEC, 0);
 	WAIT(&b, server.count == 60);
 	for (unsigned i = 0; i < 50; i++)
 		answer(server.kept[i], server.number[i]);
@@ -1170,7 +1150,7 @@ TEST(close_in_done)
 		if (!late)
 			server_open(&server, &b, 1);
 		for (unsigned i = 0; i < 100; i++)
-			ask(c, late ? 1000 : PATIENCE_USEC, 0);
+			ask(c, late ? 1000 : WAIT_USEC, 0);
 		WAIT(&b, !c->pipe);
 		CHECK_INT(c->answered + c->failed, 100);
 		CHECK_INT(c->calls[99].error, -ECANCELED);
@@ -1225,7 +1205,7 @@ TEST(caller_with_too_many_requests)
 	client_open(c, &b);
 	c->count = 1;
 	for (unsigned n = 1; n <= 5; n++) {
-		ask(c, PATIENCE_USEC, 0);
+		ask(c, WAIT_USEC, 0);
 		WAIT(&b, c->answered == n);
 	}
 	CHECK_INT(server.requests, CALLS + 5);
@@ -1330,7 +1310,7 @@ TEST(callers_that_do_not_read)
 		WAIT(&b, server.count == 4 * (i + 1));
 	}
 	client_open(c, &b);
-	ask(c, PATIENCE_USEC, 0);
+	ask(c, WAIT_USEC, 0);
 	WAIT(&b, server.count == 4 * DEAF + 1);
 	buf_init(&reply, LIMIT_MESSAGE);
 	memset(buf_extend(&reply, LIMIT_MESSAGE), 0, LIMIT_MESSAGE);
@@ -1368,10 +1348,10 @@ TEST(late_reply_of_a_reused_place)
 	WAIT(&b, server.count == 1 && c->failed == 1);
 	server.at_once_from = 1;
 	for (unsigned n = 1; n < CALLS; n++)
-		ask(c, PATIENCE_USEC, 0);
+		ask(c, WAIT_USEC, 0);
 	WAIT(&b, c->answered == CALLS - 1);
 	server.at_once_from = UINT32_MAX;
-	ask(c, PATIENCE_USEC, 0);
+	ask(c, WAIT_USEC, 0);
 	WAIT(&b, server.count == 2);
 	answer(server.kept[0], server.number[0]);
 	answer(server.kept[1], server.number[1]);
@@ -1407,6 +1387,7 @@ TEST(subscriber_that_does_not_read)
 	struct listener heard = {.bench = &b};
 	struct pipe_handler h = {.message = listener_message, .arg = &heard};
 	struct pipe *pub, *sub;
+	struct guard guard;
 	struct buf message;
 	uint32_t number = 0;
 
@@ -1421,8 +1402,9 @@ TEST(subscriber_that_does_not_read)
 		CHECK_INT(pipe_send(pub, buf_span(&message)), 0);
 		if (heard.heard > 0)
 			continue; /* the loop does not run any more: nothing is read */
-		loop_timer_set(b.loop, &b.guard, USEC_PER_MSEC);
+		guard_set(&guard, b.loop, USEC_PER_MSEC);
 		loop_run(b.loop);
+		guard_cancel(&guard);
 	}
 	/* One queue is being written, one waits; both doubled. And what both ends read ahead. */
 	CHECK_HELD(2 * KIB(64), 2 * KIB(128) + 2 * (KIB(128) + SMALL_BYTES));

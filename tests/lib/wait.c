@@ -79,3 +79,23 @@ bool wait_until(struct loop *l, bool (*condition)(void *arg), void *arg, const c
 		test_fail(__FILE__, __LINE__, "waited too long: %s", what);
 	return held;
 }
+
+static void guard_fires(void *arg)
+{
+	struct guard *g = arg;
+
+	g->has_fired = true;
+	loop_quit(g->loop, 0);
+}
+
+void guard_set(struct guard *g, struct loop *l, uint64_t usec)
+{
+	*g = (struct guard){.loop = l};
+	loop_timer_init(&g->timer, guard_fires, g);
+	loop_timer_set(l, &g->timer, usec);
+}
+
+void guard_cancel(struct guard *g)
+{
+	loop_timer_cancel(g->loop, &g->timer);
+}

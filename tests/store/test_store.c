@@ -12,14 +12,14 @@
 #include "tests/lib/foreign.h"
 #include "tests/lib/log_reader.h"
 #include "tests/lib/verified.h"
+#include "tests/lib/wait.h"
 #include "tests/test.h"
 
-#define PATIENCE_USEC (60 * USEC_PER_SEC)
-#define WINDOW_MAX    3000
-#define LANES         2
-#define HOME          11
-#define A             "did:web:a.example"
-#define B             "did:web:b.example"
+#define WINDOW_MAX 3000
+#define LANES      2
+#define HOME       11
+#define A          "did:web:a.example"
+#define B          "did:web:b.example"
 
 /* validate's end of a lane: sends its window whenever a session opens, and takes acknowledgements.
  */
@@ -45,31 +45,22 @@ struct fixture {
 	struct head head;
 	unsigned heads;
 	struct pipe *calls;
-	struct loop_timer guard;
-	bool expired;
 	int status; /* of the loop, when the store ended it */
 };
 
 #define WAIT(f, cond)                                                                              \
 	do {                                                                                       \
-		(f)->expired = false;                                                              \
-		loop_timer_set((f)->stage.loop, &(f)->guard, PATIENCE_USEC);                       \
-		while (!(cond) && !(f)->expired)                                                   \
+		struct guard guard_;                                                               \
+		guard_set(&guard_, (f)->stage.loop, WAIT_USEC);                                    \
+		while (!(cond) && !guard_.has_fired)                                               \
 			(f)->status = loop_run((f)->stage.loop);                                   \
+		guard_cancel(&guard_);                                                             \
 		CHECK(cond);                                                                       \
 	} while (0)
 
 static void look_again(struct fixture *f)
 {
 	loop_quit(f->stage.loop, -1);
-}
-
-static void guard_fires(void *arg)
-{
-	struct fixture *f = arg;
-
-	f->expired = true;
-	look_again(f);
 }
 
 /* validate's end */
@@ -203,7 +194,6 @@ static void open_stage(struct fixture *f, const char *setting)
 	CHECK_INT(stage_init(&f->stage, "store", STAGE_SINGLE, argc, (char **)(uintptr_t)argv),
 		  STAGE_GO);
 	CHECK_INT(store_new(&f->stage, &f->store), 0);
-	loop_timer_init(&f->guard, guard_fires, f);
 	stage_pipe_url(&f->stage, "head", "fanout", 0, url);
 	CHECK_INT(pipe_dial_sub(f->stage.loop, url, &on_head, &f->head_pipe), 0);
 	stage_pipe_url(&f->stage, "calls", "store", 0, url);
@@ -220,7 +210,6 @@ static void close_stage(struct fixture *f)
 	}
 	pipe_close(f->calls);
 	pipe_close(f->head_pipe);
-	loop_timer_cancel(f->stage.loop, &f->guard);
 	store_free(f->store);
 	stage_release(&f->stage);
 }
@@ -471,7 +460,7 @@ static void xrpc(struct fixture *f, const char *method, const char *did, struct 
 	buf_init(&b, KIB(64));
 	message_put_type(&b, MESSAGE_XRPC);
 	xrpc_request_encode(&b, &q);
-	call(f, &b, PATIENCE_USEC, ret);
+	call(f, &b, WAIT_USEC, ret);
 	r = reader_of(buf_span(&ret->raw));
 	CHECK_INT(ret->error, 0);
 	CHECK_INT(message_get_type(&r, &type), 0);
@@ -616,7 +605,7 @@ TEST(accounts_of_hosts)
 	buf_put_u64(&want, 0);
 	buf_put_u64(&want, 2);
 	buf_put_u64(&want, 0);
-	call(&f, &b, PATIENCE_USEC, &a);
+	call(&f, &b, WAIT_USEC, &a);
 	CHECK_INT(a.error, 0);
 	CHECK_SPAN(buf_span(&a.raw), buf_span(&want));
 	buf_release(&a.raw);
