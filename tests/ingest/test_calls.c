@@ -122,10 +122,10 @@ static void office_release(struct office *o)
 	rig_release(&o->rig);
 }
 
-static void on_reply(void *arg, int error, struct span reply)
+/* Borrows from the message. */
+static struct xrpc_reply reply_in(int error, struct span message)
 {
-	struct office *o = arg;
-	struct reader r = reader_of(reply);
+	struct reader r = reader_of(message);
 	struct xrpc_reply x = {0};
 	enum message_type type;
 
@@ -133,6 +133,14 @@ static void on_reply(void *arg, int error, struct span reply)
 	CHECK_INT(message_get_type(&r, &type), 0);
 	CHECK_INT(type, MESSAGE_XRPC_REPLY);
 	CHECK_INT(xrpc_reply_decode(&r, &x), 0);
+	return x;
+}
+
+static void on_reply(void *arg, int error, struct span reply)
+{
+	struct office *o = arg;
+	struct xrpc_reply x = reply_in(error, reply);
+
 	o->status = x.status;
 	buf_clear(&o->body);
 	buf_append(&o->body, x.body);
@@ -384,13 +392,8 @@ TEST(no_room_for_more)
 static void on_one_of_many(void *arg, int error, struct span reply)
 {
 	struct office *o = arg;
-	struct reader r = reader_of(reply);
-	struct xrpc_reply x = {0};
-	enum message_type type;
+	struct xrpc_reply x = reply_in(error, reply);
 
-	CHECK_INT(error, 0);
-	CHECK_INT(message_get_type(&r, &type), 0);
-	CHECK_INT(xrpc_reply_decode(&r, &x), 0);
 	CHECK(x.status < ARRAY_SIZE(o->replies));
 	o->replies[x.status]++;
 	o->reply_count++;
