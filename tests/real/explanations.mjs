@@ -23,7 +23,7 @@ const explanations = [
     oracle: 'atproto',
     ours: /^accepted$/,
     theirs: /^(block does not match its CID$|block not found)/,
-    kinds: /^(bit|block\.(bit|cut|missing))$/,
+    kinds: /^(bit|block\.(bit|missing))$/,
     // It must be such a node alone: the other library accepts without it.
     onlyIfBelowKeyless: true,
   },
