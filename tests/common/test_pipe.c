@@ -1279,7 +1279,7 @@ TEST(callers_are_bounded)
 	shutdown(fds[0], SHUT_RDWR);
 	WAIT(&b, closed.is);
 	client_open(&clients[0], &b);
-	ask(&clients[0], PATIENCE_USEC, 0);
+	ask(&clients[0], WAIT_USEC, 0);
 	server.at_once_from = 0;
 	WAIT(&b, clients[0].answered == 1);
 	for (unsigned i = 0; i < CALLERS; i++)
