@@ -42,6 +42,8 @@ OUR_LDLIBS += -lmimalloc
 else ifneq ($(ALLOCATOR),glibc)
 $(error ALLOCATOR is jemalloc, glibc or mimalloc, not $(ALLOCATOR))
 endif
+# LevelDB has to find them in the program (common/leveldb_memory.h); without being told, not every linker exports them.
+OUR_LDFLAGS += $(patsubst %,-Wl$(comma)--export-dynamic-symbol=%,_Znwm _Znam _ZdlPv _ZdaPv _ZdlPvm _ZdaPvm)
 ifdef WERROR
 OUR_CFLAGS += -Werror
 endif
