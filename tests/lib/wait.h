@@ -20,7 +20,8 @@ struct guard {
 };
 void guard_set(struct guard *g, struct loop *l, uint64_t usec);
 void guard_cancel(struct guard *g);
-/* For a test whose callbacks all quit the loop: runs it until cond, which is looked at each time. */
+/* For a test whose callbacks all quit the loop: runs it until cond, which is looked at each
+ * time. */
 #define RUN_UNTIL(l, cond)                                                                         \
 	do {                                                                                       \
 		struct guard guard_;                                                               \
