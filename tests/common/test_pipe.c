@@ -1282,8 +1282,10 @@ TEST(callers_are_bounded)
 	ask(&clients[0], WAIT_USEC, 0);
 	server.at_once_from = 0;
 	WAIT(&b, clients[0].answered == 1);
-	for (unsigned i = 0; i < CALLERS; i++)
+	for (unsigned i = 0; i < CALLERS; i++) {
+		call_drop(server.kept[i]);
 		close(fds[i]);
+	}
 	pipe_close(clients[0].pipe);
 	pipe_close(server.pipe);
 	bench_release(&b);
