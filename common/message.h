@@ -33,8 +33,8 @@ enum message_type {
 	MESSAGE_HEAD = 8,          /* store -> fanout: struct head */
 	MESSAGE_REFUSED = 9,       /* resolve -> validate: the head alone, which has the version
 				      that is spoken here; nothing else of this connection is
-				      answered. Also downstream -> upstream, lane.h, and whoever
-				      is called -> its caller, of a call in another version */
+				      answered. Also downstream -> upstream, lane.h, and ingest
+				      and store -> who calls them in another version */
 	MESSAGE_XRPC = 32,         /* fanout -> store, ingest: struct xrpc_request */
 	MESSAGE_XRPC_REPLY = 33,   /* the answer: struct xrpc_reply */
 	MESSAGE_CHECK_HOST = 34,   /* ingest -> resolve: u16 length, host ("name[:port]") */
