@@ -10,7 +10,6 @@
 #define HISTORY_USEC UINT64_C(63072000000000)
 #define RECORDS      30 /* of a repository */
 #define TICK_USEC    (5 * USEC_PER_MSEC)
-#define ARREARS_USEC USEC_PER_SEC
 #define BURST_MAX    64 /* events, before everything else on the loop has its turn */
 #define BLOCK_BYTES  MIB(1)
 
@@ -155,8 +154,8 @@ static void play(void *arg)
 	struct feed *f = arg;
 	uint64_t now = loop_now_usec(f->loop), due, sent = 0;
 
-	if (now - f->since_usec > ARREARS_USEC)
-		f->since_usec = now - ARREARS_USEC;
+	if (now - f->since_usec > f->settings.arrears_usec)
+		f->since_usec = now - f->settings.arrears_usec;
 	due = (now - f->since_usec) * f->settings.per_sec / USEC_PER_SEC;
 	for (; sent < due && sent < BURST_MAX; sent++)
 		send_next(f);
@@ -214,12 +213,17 @@ void feed_close(struct feed *f)
 void feed_start(struct feed *f)
 {
 	f->since_usec = loop_now_usec(f->loop);
-	loop_timer_set(f->loop, &f->timer, 0);
+	feed_resume(f);
 }
 
 void feed_stop(struct feed *f)
 {
 	loop_timer_cancel(f->loop, &f->timer);
+}
+
+void feed_resume(struct feed *f)
+{
+	loop_timer_set(f->loop, &f->timer, 0);
 }
 
 void feed_warm_up(struct feed *f)

@@ -22,6 +22,7 @@ struct feed_settings {
 	uint32_t hot, cold;
 	unsigned cold_percent; /* of events */
 	uint64_t per_sec;
+	uint64_t arrears_usec; /* at most, made up for after the loop stood still */
 };
 
 struct feed_author;
@@ -56,9 +57,10 @@ void feed_open(struct feed *f, struct loop *l, struct world *w, struct network *
 	       const struct feed_settings *s);
 /* After the network. */
 void feed_close(struct feed *f);
-/* Of a time in which the loop stood still, a second at most is made up for. */
 void feed_start(struct feed *f);
 void feed_stop(struct feed *f);
+/* After a stop, which is made up for as if the loop had stood still. */
+void feed_resume(struct feed *f);
 /* One event of every hot account, at once. */
 void feed_warm_up(struct feed *f);
 /* The hosts forget what they have sent, and its memory is free again. Everything has to be with the

@@ -54,7 +54,7 @@ void lab_open(struct lab *l, const char *programs, const char *name, const char 
 		.p256_percent = 2,
 		.web_percent = WEB_PERCENT,
 	};
-	const struct feed_settings feed = {HOT, COLD, COLD_PERCENT, PER_SEC};
+	const struct feed_settings feed = {HOT, COLD, COLD_PERCENT, PER_SEC, USEC_PER_SEC};
 
 	*l = (struct lab){.name = name};
 	choose_programs(programs);
