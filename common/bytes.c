@@ -78,10 +78,13 @@ void buf_trim(struct buf *b, size_t keep)
 	b->cap = keep;
 }
 
-static void grow(struct buf *b, size_t need)
+void buf_reserve(struct buf *b, size_t len)
 {
-	size_t cap = b->cap > b->max / 2 ? b->max : b->cap * 2;
+	size_t need = b->len + len, cap = b->cap > b->max / 2 ? b->max : b->cap * 2;
 
+	assert(len <= b->max - b->len);
+	if (b->ptr && need <= b->cap)
+		return;
 	if (cap < BUF_FIRST_CAP)
 		cap = BUF_FIRST_CAP;
 	if (cap > b->max)
@@ -90,24 +93,6 @@ static void grow(struct buf *b, size_t need)
 		cap = need;
 	b->ptr = xrealloc(b->ptr, cap);
 	b->cap = cap;
-}
-
-uint8_t *buf_extend(struct buf *b, size_t len)
-{
-	uint8_t *at;
-
-	assert(len <= b->max - b->len);
-	if (len > b->cap - b->len || !b->ptr)
-		grow(b, b->len + len);
-	at = b->ptr + b->len;
-	b->len += len;
-	return at;
-}
-
-void buf_append(struct buf *b, struct span s)
-{
-	if (s.len > 0)
-		memcpy(buf_extend(b, s.len), s.ptr, s.len);
 }
 
 void buf_append_str(struct buf *b, const char *s)

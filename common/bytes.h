@@ -76,10 +76,28 @@ void buf_release(struct buf *b);
 void buf_clear(struct buf *b);
 /* Empties it, and gives memory above keep bytes back. */
 void buf_trim(struct buf *b, size_t keep);
+/* Memory for len more bytes. */
+void buf_reserve(struct buf *b, size_t len);
+
 /* Room for len more bytes; gives where they go, and counts them in. Borrows until the next change.
- */
-uint8_t *buf_extend(struct buf *b, size_t len);
-void buf_append(struct buf *b, struct span s);
+ * Inline, as is buf_append: a node of a tree is a hundred short pieces. */
+static inline uint8_t *buf_extend(struct buf *b, size_t len)
+{
+	uint8_t *at;
+
+	if (len > b->cap - b->len || !b->ptr)
+		buf_reserve(b, len);
+	at = b->ptr + b->len;
+	b->len += len;
+	return at;
+}
+
+static inline void buf_append(struct buf *b, struct span s)
+{
+	if (s.len > 0)
+		memcpy(buf_extend(b, s.len), s.ptr, s.len);
+}
+
 void buf_append_str(struct buf *b, const char *s);
 void buf_printf(struct buf *b, const char *format, ...) PRINTF(2, 3);
 /* Takes len bytes off the front. */

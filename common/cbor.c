@@ -111,6 +111,19 @@ static inline uint64_t utf8_feed(uint64_t state, const uint8_t *p, size_t len)
 	return state;
 }
 
+/* Fewer than eight bytes, in two that overlap, as most words are. */
+static inline bool is_short_ascii(const uint8_t *p, size_t len)
+{
+	uint32_t low, high;
+
+	if (len >= sizeof(low)) {
+		memcpy(&low, p, sizeof(low));
+		memcpy(&high, p + len - sizeof(high), sizeof(high));
+		return ((low | high) & 0x80808080u) == 0;
+	}
+	return len == 0 || ((p[0] | p[len / 2] | p[len - 1]) & 0x80) == 0;
+}
+
 static bool utf8_is_valid(struct span s)
 {
 	const uint8_t *p = s.ptr;
@@ -122,6 +135,8 @@ static bool utf8_is_valid(struct span s)
 		if (state != 6 * WHOLE || (eight & 0x8080808080808080u) != 0)
 			state = utf8_feed(state, p, sizeof(eight));
 	}
+	if (state == 6 * WHOLE && is_short_ascii(p, left))
+		return true;
 	return utf8_feed(state, p, left) == 6 * WHOLE;
 }
 

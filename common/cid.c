@@ -109,8 +109,3 @@ void cid_of_block(struct span block, struct cid *ret)
 	ret->codec = CID_DAG_CBOR;
 	sha256(block, ret->digest);
 }
-
-bool cid_equal(const struct cid *a, const struct cid *b)
-{
-	return a->codec == b->codec && memcmp(a->digest, b->digest, SHA256_SIZE) == 0;
-}

@@ -18,27 +18,13 @@ void sha256(struct span s, uint8_t ret_digest[static SHA256_SIZE])
 	assert(ok);
 }
 
-void sha256_resume(const uint32_t state[static SHA256_STATE_WORDS], size_t done, struct span rest,
-		   uint8_t ret_digest[static SHA256_SIZE])
+void sha256_compress(uint32_t state[static SHA256_STATE_WORDS], const uint8_t *blocks, size_t count)
 {
-	SHA256_CTX context;
+	SHA256_CTX context = {.num = 0};
 	int ok;
 
-	assert(done % SHA256_BLOCK_SIZE == 0 && done <= UINT32_MAX / 8);
-	ok = SHA256_Init(&context);
 	memcpy(context.h, state, sizeof(context.h));
-	context.Nl = (SHA_LONG)(8 * done);
-	ok = ok && SHA256_Update(&context, rest.ptr, rest.len) &&
-	     SHA256_Final(ret_digest, &context);
+	ok = SHA256_Update(&context, blocks, count * SHA256_BLOCK_SIZE);
 	assert(ok);
-}
-
-void sha256_compress(uint32_t state[static SHA256_STATE_WORDS],
-		     const uint8_t block[static SHA256_BLOCK_SIZE])
-{
-	SHA256_CTX context;
-
-	memcpy(context.h, state, sizeof(context.h));
-	SHA256_Transform(&context, block);
 	memcpy(state, context.h, sizeof(context.h));
 }

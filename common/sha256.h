@@ -8,9 +8,6 @@
 #define SHA256_STATE_WORDS 8
 
 void sha256(struct span s, uint8_t ret_digest[static SHA256_SIZE]);
-/* The same, after so many bytes, whole blocks, which have led to this state. */
-void sha256_resume(const uint32_t state[static SHA256_STATE_WORDS], size_t done, struct span rest,
-		   uint8_t ret_digest[static SHA256_SIZE]);
-/* The next block of a message that is padded elsewhere. */
-void sha256_compress(uint32_t state[static SHA256_STATE_WORDS],
-		     const uint8_t block[static SHA256_BLOCK_SIZE]);
+/* The next blocks of a message that is padded elsewhere. */
+void sha256_compress(uint32_t state[static SHA256_STATE_WORDS], const uint8_t *blocks,
+		     size_t count);

@@ -5,13 +5,14 @@
 
 #if defined(__x86_64__)
 
-#define BLOCK_SIZE  SHA256_BLOCK_SIZE
-#define WORDS       16 /* of a block */
-#define ROUNDS      64
-#define LANES       SHA256_LANES
-#define STATE       SHA256_STATE_WORDS
+#define BLOCK_SIZE      SHA256_BLOCK_SIZE
+#define WORDS           16 /* of a block */
+#define ROUNDS          64
+#define LANES           SHA256_LANES
+#define STATE           SHA256_STATE_WORDS
+#define TAIL_BLOCKS_MAX 2
 /* A longer message is hashed alone, in OpenSSL: not all its states could be kept. */
-#define MESSAGE_MAX (SHA256_TRACE_STEPS * BLOCK_SIZE)
+#define MESSAGE_MAX     (SHA256_TRACE_STEPS * BLOCK_SIZE)
 
 /* One number of each lane. */
 typedef uint32_t lanes __attribute__((vector_size(LANES * sizeof(uint32_t))));
@@ -41,20 +42,15 @@ struct way {
 	size_t alone_max; /* so few messages are faster one after another, in OpenSSL */
 };
 
-/* What is left of a message, from where it goes on: whole blocks of it, then of its tail. */
-struct rest {
-	size_t blocks;
-	size_t tail_blocks; /* still to come after these */
-	uint8_t tail[2 * BLOCK_SIZE];
-};
-
 struct hasher {
 	/* Not alignas(lanes): without AVX the compiler takes that for less. */
 	alignas(sizeof(lanes)) uint32_t state[STATE][LANES];
-	const uint8_t *places[LANES];    /* of the next blocks; an idle lane stays in one place */
-	size_t strides[LANES];           /* to the blocks after them */
+	const uint8_t *places[LANES]; /* of the next blocks; an idle lane stays in one place */
+	size_t strides[LANES];        /* to the blocks after them */
+	uint32_t left[LANES];         /* blocks from there on, one or more; idle: any number */
+	uint32_t tail_blocks[LANES];  /* to come after these */
+	uint8_t tails[LANES][TAIL_BLOCKS_MAX * BLOCK_SIZE];
 	struct sha256_work *work[LANES]; /* NULL: idle */
-	struct rest rests[LANES];        /* never without blocks */
 	struct sha256_work *todo, *end;  /* not begun */
 	size_t busy;
 	size_t step;
@@ -161,39 +157,24 @@ compress_avx512vl(uint32_t state[][LANES], const uint8_t *const blocks[LANES])
 	compress(state, blocks);
 }
 
-/* What follows the last whole block: the rest, a 1 bit, zeros, and the length in bits. */
-static void fill_tail(struct rest *r, struct span message)
+/* What follows the last whole block: the rest, a 1 bit, zeros, and the length in bits. Gives how
+ * many blocks that is. */
+static uint32_t fill_tail(struct span message, uint8_t ret[static TAIL_BLOCKS_MAX * BLOCK_SIZE])
 {
-	size_t rest = message.len % BLOCK_SIZE;
-	uint64_t bits = htobe64((uint64_t)message.len * 8);
+	const size_t rest = message.len % BLOCK_SIZE;
+	const uint64_t bits = htobe64((uint64_t)message.len * 8);
+	uint32_t blocks = 1;
 
-	r->tail_blocks = rest + 1 + sizeof(bits) <= BLOCK_SIZE ? 1 : 2;
-	memset(r->tail, 0, BLOCK_SIZE);
-	if (r->tail_blocks > 1)
-		memset(r->tail + BLOCK_SIZE, 0, BLOCK_SIZE);
+	memset(ret, 0, BLOCK_SIZE);
+	if (rest + 1 + sizeof(bits) > BLOCK_SIZE) {
+		memset(ret + BLOCK_SIZE, 0, BLOCK_SIZE);
+		blocks = 2;
+	}
 	if (rest > 0)
-		memcpy(r->tail, message.ptr + message.len - rest, rest);
-	r->tail[rest] = 0x80;
-	memcpy(r->tail + r->tail_blocks * BLOCK_SIZE - sizeof(bits), &bits, sizeof(bits));
-}
-
-/* Blocks up to this place were hashed. Gives where the message goes on; NULL: it ends here. */
-static const uint8_t *pass(struct rest *r, const uint8_t *place, size_t blocks)
-{
-	r->blocks -= blocks;
-	if (r->blocks > 0)
-		return place;
-	r->blocks = r->tail_blocks;
-	r->tail_blocks = 0;
-	return r->blocks > 0 ? r->tail : NULL;
-}
-
-/* Gives where the message begins. */
-static const uint8_t *start(struct rest *r, struct span message)
-{
-	fill_tail(r, message);
-	r->blocks = message.len / BLOCK_SIZE;
-	return pass(r, message.ptr, 0);
+		memcpy(ret, message.ptr + message.len - rest, rest);
+	ret[rest] = 0x80;
+	memcpy(ret + blocks * BLOCK_SIZE - sizeof(bits), &bits, sizeof(bits));
+	return blocks;
 }
 
 static void put_digest(const uint32_t state[STATE], uint8_t ret[static SHA256_SIZE])
@@ -220,7 +201,18 @@ static void make_idle(struct hasher *h, size_t lane)
 	h->work[lane] = NULL;
 	h->places[lane] = nothing;
 	h->strides[lane] = 0;
-	h->rests[lane].blocks = SIZE_MAX;
+	h->left[lane] = UINT32_MAX;
+}
+
+/* After the last whole block; false: the tail was hashed already. */
+static bool go_on_with_tail(struct hasher *h, size_t lane)
+{
+	if (h->tail_blocks[lane] == 0)
+		return false;
+	h->places[lane] = h->tails[lane];
+	h->left[lane] = h->tail_blocks[lane];
+	h->tail_blocks[lane] = 0;
+	return true;
 }
 
 /* Gives the lane the next message that is not too long. */
@@ -239,7 +231,12 @@ static void begin(struct hasher *h, size_t lane)
 	work->lane = lane;
 	h->busy++;
 	h->strides[lane] = BLOCK_SIZE;
-	h->places[lane] = start(&h->rests[lane], work->message);
+	h->places[lane] = work->message.ptr;
+	h->left[lane] = (uint32_t)(work->message.len / BLOCK_SIZE);
+	h->tail_blocks[lane] = fill_tail(work->message, h->tails[lane]);
+	if (h->left[lane] == 0)
+		go_on_with_tail(h, lane);
+#pragma GCC unroll 8
 	for (size_t i = 0; i < STATE; i++)
 		h->state[i][lane] = initial[i];
 }
@@ -264,42 +261,38 @@ static void finish(struct hasher *h, size_t lane)
 /* As many blocks of each lane as they all have in one place. */
 static void run(struct hasher *h)
 {
-	size_t count = SIZE_MAX;
+	uint32_t count = h->left[0];
 
-	for (size_t i = 0; i < LANES; i++)
-		if (h->rests[i].blocks < count)
-			count = h->rests[i].blocks;
-	for (size_t n = 0; n < count; n++, h->step++) {
+	for (size_t i = 1; i < LANES; i++)
+		count = h->left[i] < count ? h->left[i] : count;
+	for (uint32_t n = 0; n < count; n++, h->step++) {
 		h->way->compress(h->state, h->places);
 		if (h->step < SHA256_TRACE_STEPS)
 			memcpy(h->trace->states[h->step], h->state, sizeof(h->state));
 		for (size_t i = 0; i < LANES; i++)
 			h->places[i] += h->strides[i];
 	}
-	for (size_t i = 0; i < LANES; i++) {
-		const uint8_t *place = pass(&h->rests[i], h->places[i], count);
-
-		if (place)
-			h->places[i] = place;
-		else
+	for (size_t i = 0; i < LANES; i++)
+		h->left[i] -= count;
+	for (size_t i = 0; i < LANES; i++)
+		if (h->left[i] == 0 && !go_on_with_tail(h, i))
 			finish(h, i);
-	}
 }
 
 static void finish_alone(struct hasher *h, size_t lane)
 {
-	struct rest *r = &h->rests[lane];
-	const uint8_t *place = h->places[lane];
 	uint32_t state[STATE];
 	size_t n = h->step;
 
 	get_state(h->state, lane, state);
 	do {
-		sha256_compress(state, place);
-		for (size_t i = 0; n < SHA256_TRACE_STEPS && i < STATE; i++)
-			h->trace->states[n][i][lane] = state[i];
-		n++;
-	} while ((place = pass(r, place + BLOCK_SIZE, 1)));
+		for (; h->left[lane] > 0; h->left[lane]--, n++) {
+			sha256_compress(state, h->places[lane], 1);
+			h->places[lane] += BLOCK_SIZE;
+			for (size_t i = 0; n < SHA256_TRACE_STEPS && i < STATE; i++)
+				h->trace->states[n][i][lane] = state[i];
+		}
+	} while (go_on_with_tail(h, lane));
 	put_digest(state, h->work[lane]->digest);
 }
 
@@ -375,7 +368,7 @@ void sha256_like(const struct sha256_work *like, const struct sha256_trace *trac
 		 struct span message, uint8_t ret_digest[static SHA256_SIZE])
 {
 	size_t shared = like && like->step < SHA256_TRACE_STEPS ? shared_blocks(like, message) : 0;
-	const size_t done = shared * BLOCK_SIZE;
+	uint8_t tail[TAIL_BLOCKS_MAX * BLOCK_SIZE];
 	uint32_t state[STATE];
 
 	if (shared == 0) {
@@ -383,7 +376,10 @@ void sha256_like(const struct sha256_work *like, const struct sha256_trace *trac
 		return;
 	}
 	get_state(trace->states[like->step + shared - 1], like->lane, state);
-	sha256_resume(state, done, span_of(message.ptr + done, message.len - done), ret_digest);
+	sha256_compress(state, message.ptr + shared * BLOCK_SIZE,
+			message.len / BLOCK_SIZE - shared);
+	sha256_compress(state, tail, fill_tail(message, tail));
+	put_digest(state, ret_digest);
 }
 
 #else

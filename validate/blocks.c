@@ -28,17 +28,23 @@ void blocks_release(struct blocks *b)
 	*b = (struct blocks){0};
 }
 
+static uint64_t mix(uint64_t x, uint64_t y)
+{
+	const unsigned __int128 product = (unsigned __int128)x * y;
+
+	return (uint64_t)product ^ (uint64_t)(product >> 64);
+}
+
 /* All 32 bytes count: a CID in an archive is whatever its sender wrote, not yet a hash. */
 static size_t slot_of(const struct blocks *b, const struct cid *cid)
 {
-	uint64_t h = b->secret[0], word;
+	const uint64_t *secret = b->secret;
+	uint64_t w[SHA256_SIZE / sizeof(uint64_t)];
 
-	for (size_t i = 0; i < SHA256_SIZE; i += sizeof(word)) {
-		memcpy(&word, cid->digest + i, sizeof(word));
-		h = (h ^ word) * (b->secret[1] | 1);
-		h ^= h >> 29;
-	}
-	return (size_t)h & (b->slot_count - 1);
+	memcpy(w, cid->digest, sizeof(w));
+	return (size_t)(mix(w[0] ^ secret[0], w[1] ^ secret[1]) ^
+			mix(w[2] ^ secret[2], w[3] ^ secret[3])) &
+	       (b->slot_count - 1);
 }
 
 /* The slot that holds it, or the empty one where it would be. */

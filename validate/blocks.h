@@ -32,7 +32,7 @@ struct blocks {
 	uint32_t *slots;       /* 1 + place in all, or 0; open addressing */
 	size_t slot_count;     /* in use for this archive: a power of two, at most half full */
 	size_t slot_cap;       /* twice the room in all */
-	uint64_t secret[2];    /* so that nobody can choose CIDs that meet in one slot */
+	uint64_t secret[4];    /* so that nobody can choose CIDs that meet in one slot */
 };
 
 void blocks_init(struct blocks *b);

@@ -236,30 +236,32 @@ struct field {
 
 #define NAME(s) s, sizeof(s) - 1
 
+/* In the order in which they stand in a map. */
 static const struct field fields[] = {
-	{NAME("seq"), ALL, ALL, get_seq},
-	{NAME("time"), ALL, ALL, get_time},
-	{NAME("repo"), COMMIT, COMMIT, get_did},
 	{NAME("did"), ALL & ~COMMIT, ALL & ~COMMIT, get_did},
 	{NAME("ops"), COMMIT, COMMIT, get_ops},
 	{NAME("rev"), COMMIT | SYNC, COMMIT | SYNC, get_rev},
+	{NAME("seq"), ALL, ALL, get_seq},
+	{NAME("repo"), COMMIT, COMMIT, get_did},
+	{NAME("time"), ALL, ALL, get_time},
 	{NAME("since"), COMMIT, COMMIT, get_since},
+	{NAME("active"), ACCOUNT, ACCOUNT, get_active},
 	{NAME("blocks"), COMMIT | SYNC, COMMIT | SYNC, get_blocks},
 	{NAME("commit"), COMMIT, COMMIT, get_commit},
-	{NAME("prevData"), COMMIT, 0, get_prev_data},
 	{NAME("handle"), IDENTITY, 0, get_handle},
-	{NAME("active"), ACCOUNT, ACCOUNT, get_active},
 	{NAME("status"), ACCOUNT, 0, get_status},
+	{NAME("prevData"), COMMIT, 0, get_prev_data},
 };
 
-/* -1: unknown, or without meaning in this kind. */
-static int find_field(struct span key, unsigned kind)
+/* From this one on; ARRAY_SIZE(fields): unknown, or without meaning in this kind. */
+static size_t find_field(struct span key, unsigned kind, size_t from)
 {
-	for (size_t i = 0; i < ARRAY_SIZE(fields); i++)
-		if (fields[i].kinds & kind && fields[i].len == key.len &&
-		    memcmp(fields[i].name, key.ptr, key.len) == 0)
-			return (int)i;
-	return -1;
+	size_t i = from;
+
+	while (i < ARRAY_SIZE(fields) && (fields[i].len != key.len || !(fields[i].kinds & kind) ||
+					  memcmp(fields[i].name, key.ptr, key.len) != 0))
+		i++;
+	return i;
 }
 
 static bool has_required(unsigned kind, unsigned seen)
@@ -278,17 +280,19 @@ static enum verdict decode_body(struct reader *r, struct frame *f)
 	struct cbor_map map;
 	struct span key;
 	unsigned seen = 0;
+	size_t next = 0;
 
 	if (cbor_map_open(r, &map) < 0)
 		return VERDICT_FRAME_BAD_FIELDS;
 	f->body_count = map.left;
 	while (v == VERDICT_ACCEPTED && cbor_map_more(&map)) {
-		int i;
+		size_t i;
 
 		if (cbor_map_key(r, &map, &key) < 0)
 			return VERDICT_FRAME_BAD_CBOR;
-		i = find_field(key, kind);
-		if (i >= 0) {
+		i = find_field(key, kind, next);
+		if (i < ARRAY_SIZE(fields)) {
+			next = i + 1;
 			seen |= 1u << i;
 			v = fields[i].get(r, f);
 		} else if (skip_unknown(r, f) < 0) {

@@ -64,6 +64,7 @@ struct mst {
 	/* while inverting */
 	unsigned top; /* levels from here on are not open */
 	struct level levels[LIMIT_MST_DEPTH + 1];
+	unsigned stub_top; /* one above the level that is a stub: there is no second; 0: none */
 	struct fresh *first_fresh, **last_fresh; /* children first */
 	const uint8_t *before;                   /* the root; NULL: of the empty tree */
 };
@@ -352,6 +353,7 @@ static struct subtree close_below(struct mst *m, unsigned height)
 
 		if (l->stub) {
 			subtree = (struct subtree){l->stub, false};
+			m->stub_top = 0;
 		} else if (subtree.digest || l->last) {
 			attach(l, subtree);
 			subtree = make_node(m, l);
@@ -374,9 +376,8 @@ static enum verdict put_entry(struct mst *m, struct entry *e, unsigned height,
 {
 	struct level *l;
 
-	for (unsigned i = height; i < m->top; i++)
-		if (m->levels[i].stub)
-			return VERDICT_BLOCK_MISSING;
+	if (m->stub_top > height)
+		return VERDICT_BLOCK_MISSING;
 	l = open_level(m, height);
 	attach(l, close_below(m, height));
 	if (l->last)
@@ -391,10 +392,13 @@ static enum verdict put_entry(struct mst *m, struct entry *e, unsigned height,
 /* It would have to be merged with what is open at its height or below, or with another stub. */
 static enum verdict put_stub(struct mst *m, const uint8_t *digest, unsigned height)
 {
-	for (unsigned i = 0; i < m->top; i++)
-		if (m->levels[i].stub || (i <= height && m->levels[i].last))
+	if (m->stub_top > 0)
+		return VERDICT_BLOCK_MISSING;
+	for (unsigned i = 0; i < m->top && i <= height; i++)
+		if (m->levels[i].last)
 			return VERDICT_BLOCK_MISSING;
 	open_level(m, height)->stub = digest;
+	m->stub_top = height + 1;
 	return VERDICT_ACCEPTED;
 }
 
@@ -454,7 +458,7 @@ enum verdict mst_invert(struct mst *m, const struct mst_op *ops, size_t count)
 	if (count == 0)
 		return VERDICT_ACCEPTED;
 	memset(m->levels, 0, m->top * sizeof(m->levels[0]));
-	m->top = 0;
+	m->top = m->stub_top = 0;
 	v = put_items(m, ops, count);
 	if (v == VERDICT_ACCEPTED)
 		m->before = close_below(m, m->top).digest;
