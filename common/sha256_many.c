@@ -47,7 +47,7 @@ struct hasher {
 	alignas(sizeof(lanes)) uint32_t state[STATE][LANES];
 	const uint8_t *places[LANES]; /* of the next blocks; an idle lane stays in one place */
 	size_t strides[LANES];        /* to the blocks after them */
-	uint32_t left[LANES];         /* blocks from there on, one or more; idle: any number */
+	uint32_t left[LANES];         /* blocks from there on, one or more; idle: very many */
 	uint32_t tail_blocks[LANES];  /* to come after these */
 	uint8_t tails[LANES][TAIL_BLOCKS_MAX * BLOCK_SIZE];
 	struct sha256_work *work[LANES]; /* NULL: idle */

@@ -152,10 +152,11 @@ class Comparison {
 
   // The rule that decides between us and a library; undefined if there is none.
   async ruleOf({ oracle, kind, frame, original, ours, theirs }, keys) {
-    for (const { rule, onlyIfUnneeded, onlyIfRootBefore, onlyIfBelowKeyless, sameFields } of explain({ oracle, kind, ours, theirs })) {
+    for (const { rule, onlyIfUnneeded, onlyIfRootBefore, onlyIfBelowKeyless, onlyIfLarger, sameFields } of explain({ oracle, kind, ours, theirs })) {
       if (onlyIfUnneeded && (await oracles[oracle](withoutDamagedBlocks(frame), keys)) !== null) continue
       if (onlyIfRootBefore && !(await lacksRootBefore(oracle, frame, keys))) continue
       if (onlyIfBelowKeyless && !(await lacksBelowKeyless(oracle, frame, keys))) continue
+      if (onlyIfLarger && decodeFrame(frame).body.blocks.length <= onlyIfLarger) continue
       if (sameFields && changedFields(original, frame).some((name) => sameFields.includes(name))) continue
       return `${oracle}: ${rule}`
     }

@@ -35,6 +35,14 @@ const explanations = [
     kinds: /^(bit|block\.(bit|unblessed))$/,
   },
   {
+    rule: 'subscribeRepos lexicon: blocks have at most 2,000,000 bytes; the libraries take an archive of any size',
+    ours: /^blocks_too_large$/,
+    theirs: /^accepted$/,
+    kinds: /^block\.(twice|unblessed)$/,
+    // It must be as large as that.
+    onlyIfLarger: 2_000_000,
+  },
+  {
     rule: 'subscribeRepos lexicon: a message has its required fields, with their types and syntax; the libraries check repositories only',
     ours: /^frame_bad_fields$/,
     theirs: /^accepted$/,
