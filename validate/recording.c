@@ -22,6 +22,7 @@ int recording_open(struct recording *r, const char *path)
 		return -errno;
 	*r = (struct recording){.fd = fd};
 	buf_init(&r->bytes, BYTES_MAX + READ_BYTES);
+	buf_reserve(&r->bytes, READ_BYTES);
 	return 0;
 }
 
