@@ -10,7 +10,8 @@
  *	relay_cache_fill_permille{what=}			registered by the stage
  *	relay_memory_slope_bytes_per_hour{of=,window=}		of "unaccounted", which is a leak;
  *		of "libraries", what libraries hold that have no limit of their own, which is one
- *		too; and of "fragmentation": what the allocator holds beyond what is in use
+ *		too; and of "fragmentation": what is free between blocks, in pages that it
+ *		cannot give back for them (jemalloc; else all that the allocator holds unused)
  *	relay_memory_slope_wait_seconds				until there is a slope; 0: there is
  *
  * Slopes say something only once the caches are full: before, everything grows. A cache is full at

@@ -160,7 +160,7 @@ int top_run(const struct group *g, const struct config *config, bool once)
 		if (once)
 			break;
 		printf("\nLEAK/h: slope of what no account explains, LIBS/h: of what OpenSSL and "
-		       "curl hold, FRAG/h: of what the allocator holds unused; MiB an hour, of ten "
+		       "curl hold, FRAG/h: of what is free between blocks; MiB an hour, of ten "
 		       "minutes.\n");
 	}
 	ask_close(ask);

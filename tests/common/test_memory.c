@@ -244,6 +244,63 @@ TEST(growth_of_a_library_shows_as_its_slope)
 	stand_close(&s);
 }
 
+#ifdef HAVE_JEMALLOC
+#define FRAGMENTATION_SLOPE                                                                        \
+	"\nrelay_memory_slope_bytes_per_hour{stage=\"x\",of=\"fragmentation\",window=\"10m\"} "
+#define ROUNDS 24
+#define BLOCKS 1024 /* of a round, which is five seconds */
+
+/* Blocks of a database that frees what it has written, all at once, and begins to fill it anew. */
+TEST(free_pages_are_no_fragmentation)
+{
+	static void *blocks[ROUNDS * BLOCKS];
+	struct stand s;
+	int64_t slope;
+
+	stand_open(&s);
+	for (size_t n = 0; n < ARRAY_SIZE(blocks); n++)
+		blocks[n] = xcalloc(1, KIB(4));
+	for (size_t n = 0; n < ARRAY_SIZE(blocks); n++)
+		free(blocks[n]);
+	for (size_t round = 0; round < ROUNDS; round++) {
+		for (size_t n = round * BLOCKS; n < (round + 1) * BLOCKS; n++)
+			blocks[n] = xcalloc(1, KIB(4));
+		pass(&s, 1, 0, 0);
+	}
+	slope = sample(s.metrics, FRAGMENTATION_SLOPE);
+	CHECK(slope > -(20 << 20) && slope < 20 << 20);
+	for (size_t n = 0; n < ARRAY_SIZE(blocks); n++)
+		free(blocks[n]);
+	stand_close(&s);
+}
+
+/* One block in eight stays, and no page can be given back. */
+TEST(fragmentation_shows_as_its_slope)
+{
+	static void *blocks[ROUNDS * BLOCKS];
+	struct stand s;
+	int64_t slope;
+
+	stand_open(&s);
+	for (size_t n = 0; n < ARRAY_SIZE(blocks); n++)
+		blocks[n] = xcalloc(1, 512);
+	for (size_t round = 0; round < ROUNDS; round++) {
+		for (size_t n = round * BLOCKS; n < (round + 1) * BLOCKS; n++)
+			if (n % 8 != 0) {
+				free(blocks[n]);
+				blocks[n] = NULL;
+			}
+		pass(&s, 1, 0, 0);
+	}
+	slope = sample(s.metrics, FRAGMENTATION_SLOPE);
+	/* 448 KiB each time, which is 315 MiB an hour */
+	CHECK(slope > 295 << 20 && slope < 335 << 20);
+	for (size_t n = 0; n < ARRAY_SIZE(blocks); n++)
+		free(blocks[n]);
+	stand_close(&s);
+}
+#endif
+
 TEST(slopes_begin_when_the_caches_are_full)
 {
 	struct stand s;
