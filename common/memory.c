@@ -138,8 +138,8 @@ static int64_t ask_allocator(const char *name)
  *
  * What a thread keeps of freed blocks for its next allocations counts as allocated there. It is
  * not in use: it comes and goes by a MiB with the work of the threads, and has no slope. Nor have
- * pages that are wholly free, which it keeps for a while: a memtable of LevelDB leaves 4 MiB of them
- * each time it is written, and the next one fills them.
+ * pages that are wholly free, which it keeps for a while: a memtable of LevelDB leaves 4 MiB of
+ * them each time it is written, and the next one fills them.
  */
 static void read_allocator(struct memory *a)
 {
