@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <ftw.h>
+#include <limits.h>
 #include <signal.h>
 #include <stdarg.h>
 #include <stdlib.h>
@@ -127,6 +128,25 @@ const char *test_folder(void)
 	snprintf(path, sizeof(path), "%s/%u", state.folder, count++);
 	mkdir(path, 0700);
 	return path;
+}
+
+/* build/tests/pipeline/test_x stands two folders below the programs. */
+const char *test_programs(void)
+{
+	static char self[PATH_MAX];
+	const char *given = getenv("STANDPIPE_BUILD");
+	ssize_t n = readlink("/proc/self/exe", self, sizeof(self) - 1);
+
+	if (given)
+		return given;
+	self[n > 0 ? n : 0] = '\0';
+	for (unsigned i = 0; i < 3; i++) {
+		char *slash = strrchr(self, '/');
+
+		if (slash)
+			*slash = '\0';
+	}
+	return self;
 }
 
 uint64_t test_random(void)

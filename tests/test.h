@@ -33,6 +33,8 @@ const char *test_vectors(void);
 void test_read_file(const char *path, struct buf *ret);
 /* A fresh empty folder, removed at the end of the process. Valid until then. */
 const char *test_folder(void);
+/* The folder of the programs: $STANDPIPE_BUILD, or the one that the test's own is in. */
+const char *test_programs(void);
 uint64_t test_random(void);
 /* Whether the text stands in s, which may be empty. */
 bool test_contains(struct span s, const char *text);

@@ -228,14 +228,13 @@ static json_t *load(const char *path)
 /* Other parts' figures stay, and the last good ones of a part that failed. */
 void bench_end(void)
 {
-	const char *folder = getenv("STANDPIPE_BUILD");
 	char path[PATH_MAX], temporary[PATH_MAX + 8];
 	json_t *all, *part;
 
 	if (test_has_failed())
 		return;
 	part = json_object();
-	snprintf(path, sizeof(path), "%s/bench.json", folder ? folder : "build");
+	snprintf(path, sizeof(path), "%s/bench.json", test_programs());
 	snprintf(temporary, sizeof(temporary), "%s.new", path);
 	json_object_set_new(part, "machine", state.machine);
 	json_object_set_new(part, "settings", state.settings);

@@ -40,7 +40,7 @@ static void choose_programs(const char *programs)
 	char path[2 * PATH_MAX];
 
 	if (!build[0])
-		snprintf(build, sizeof(build), "%s", getenv("STANDPIPE_BUILD"));
+		snprintf(build, sizeof(build), "%s", test_programs());
 	snprintf(path, sizeof(path), "%s/%s", build, programs);
 	setenv("STANDPIPE_BUILD", path, 1);
 }

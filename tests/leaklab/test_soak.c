@@ -1,7 +1,7 @@
 /*
  * Whether anything grows in a relay that runs on and on with its caches full. SOAK_MINUTES (60)
  * once the stages know their slopes, SOAK_RATE (2,000) events a second, one in five of them from an
- * account that needs a resolve. The result is a table, and the picture $STANDPIPE_BUILD/soak.svg.
+ * account that needs a resolve. The result is a table, and the picture build/soak.svg.
  */
 #include <limits.h>
 #include <stdlib.h>
@@ -168,7 +168,7 @@ static void draw(const struct soak *s)
 				l < BENCH_STAGES ? bench_stage_names[l] : "", y[p][l],
 				l >= BENCH_STAGES};
 	}
-	snprintf(path, sizeof(path), "%s/soak.svg", getenv("STANDPIPE_BUILD"));
+	snprintf(path, sizeof(path), "%s/soak.svg", test_programs());
 	CHECK_INT(plot_write(path, &plot), 0);
 	bench_say("drawn: %s", path);
 	for (size_t p = 0; p < 2; p++)

@@ -226,28 +226,6 @@ static void set(struct group_test *g, const char *format, ...)
 	g->setting_count++;
 }
 
-/* build/tests/pipeline/test_x stands two folders below the programs. */
-static void find_program(struct group_test *g)
-{
-	const char *given = getenv("STANDPIPE_BUILD");
-	char self[PATH_MAX];
-	ssize_t n = readlink("/proc/self/exe", self, sizeof(self) - 1);
-
-	if (given) {
-		snprintf(g->program, sizeof(g->program), "%s/standpipe", given);
-		return;
-	}
-	self[n > 0 ? n : 0] = '\0';
-	for (unsigned i = 0; i < 3; i++) {
-		char *slash = strrchr(self, '/');
-
-		if (slash)
-			*slash = '\0';
-	}
-	if (snprintf(g->program, sizeof(g->program), "%.*s/standpipe", PATH_MAX - 16, self) < 0)
-		abort();
-}
-
 /* How many of a stage the settings ask for. */
 static unsigned count_of(const char *const *settings, const char *key)
 {
@@ -309,7 +287,7 @@ struct group_test *group_new(struct loop *l, const char *const *settings)
 	struct group_test *g = xcalloc(1, sizeof(*g));
 
 	g->loop = l;
-	find_program(g);
+	snprintf(g->program, sizeof(g->program), "%s/standpipe", test_programs());
 	g->log = xstrdup(test_folder());
 	g->next_port = draw_port();
 	g->port = free_ports(g, count_of(settings, "group.replicas="));

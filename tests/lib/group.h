@@ -3,7 +3,7 @@
  * loopback ports, and a consumer of its event stream. Waiting goes through the test's loop, so that
  * fake hosts on it go on meanwhile.
  *
- * The programs are those in $STANDPIPE_BUILD, or beside the test's own folder.
+ * The programs are those in test_programs().
  */
 #pragma once
 

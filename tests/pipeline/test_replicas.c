@@ -346,7 +346,7 @@ static pid_t start_with_sockets(const int *fds, unsigned count)
 	int high[2];
 	pid_t pid;
 
-	snprintf(program, sizeof(program), "%s/standpipe-fanout", getenv("STANDPIPE_BUILD"));
+	snprintf(program, sizeof(program), "%s/standpipe-fanout", test_programs());
 	snprintf(data, sizeof(data), "group.data_dir=%s/data", folder);
 	snprintf(run, sizeof(run), "group.run_dir=%s/run", folder);
 	pid = fork();
@@ -395,8 +395,6 @@ TEST(a_passed_socket_is_served)
 	int fd;
 	pid_t pid;
 
-	if (!getenv("STANDPIPE_BUILD"))
-		SKIP("STANDPIPE_BUILD is not set");
 	buf_init(&answer, MIB(1));
 	fd = open_socket(port, true);
 	pid = start_with_sockets(&fd, 1);
@@ -411,8 +409,6 @@ TEST(sockets_that_do_not_fit_are_refused)
 {
 	int fds[2];
 
-	if (!getenv("STANDPIPE_BUILD"))
-		SKIP("STANDPIPE_BUILD is not set");
 	fds[0] = open_socket(free_port(), true);
 	fds[1] = open_socket(free_port(), true);
 	CHECK_INT(wait_status(start_with_sockets(fds, 2)), 78);

@@ -11,8 +11,7 @@ static int run(const char *arguments, struct buf *out)
 	FILE *f;
 	size_t n;
 
-	snprintf(command, sizeof(command), "%s/standpipe %s 2>&1", getenv("STANDPIPE_BUILD"),
-		 arguments);
+	snprintf(command, sizeof(command), "%s/standpipe %s 2>&1", test_programs(), arguments);
 	buf_clear(out);
 	f = popen(command, "re");
 	if (!f)
@@ -46,8 +45,6 @@ TEST(wrong_uses_end_with_their_status_and_reason)
 	};
 	struct buf out;
 
-	if (!getenv("STANDPIPE_BUILD"))
-		SKIP("STANDPIPE_BUILD is not set");
 	buf_init(&out, MIB(1));
 	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
 		int status = run(cases[i].arguments, &out);
@@ -65,8 +62,6 @@ TEST(a_bad_line_is_refused_with_file_line_and_reason)
 	struct buf out;
 	FILE *f;
 
-	if (!getenv("STANDPIPE_BUILD"))
-		SKIP("STANDPIPE_BUILD is not set");
 	snprintf(path, sizeof(path), "%s/conf", test_folder());
 	f = fopen(path, "we");
 	fputs("[group]\nlanes = 2\n\n[fanout]\nport = 70000\n", f);
@@ -85,8 +80,6 @@ TEST(status_of_no_group)
 	char arguments[600];
 	struct buf out;
 
-	if (!getenv("STANDPIPE_BUILD"))
-		SKIP("STANDPIPE_BUILD is not set");
 	buf_init(&out, MIB(1));
 	snprintf(arguments, sizeof(arguments), "--set group.run_dir=%s status", test_folder());
 	CHECK_INT(run(arguments, &out), 1);

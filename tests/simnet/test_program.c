@@ -43,13 +43,12 @@ static void take_output(void *arg, uint32_t events)
 static _Noreturn void become_program(const struct program *p, int output, char *const *args)
 {
 	char program[PATH_MAX];
-	const char *build = getenv("STANDPIPE_BUILD");
 	sigset_t none;
 
 	setpgid(0, 0);
 	sigemptyset(&none);
 	sigprocmask(SIG_SETMASK, &none, NULL);
-	snprintf(program, sizeof(program), "%s/tests/simnet/simnet", build ? build : "build");
+	snprintf(program, sizeof(program), "%s/tests/simnet/simnet", test_programs());
 	setenv(MARK, p->mark, 1);
 	dup2(output, STDOUT_FILENO);
 	execv(program, args);
