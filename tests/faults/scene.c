@@ -265,6 +265,16 @@ static bool is_stopped(pid_t pid)
 	return state == 'T';
 }
 
+unsigned scene_running(struct scene *s, unsigned members)
+{
+	unsigned count = 0;
+	const char *name;
+
+	for (unsigned i = 0; (name = group_member_name(s->group, i)); i++)
+		count += members >> i & 1 && group_pid(s->group, name) > 0;
+	return count;
+}
+
 unsigned scene_stopped(struct scene *s, unsigned members)
 {
 	unsigned count = 0;

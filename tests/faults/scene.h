@@ -80,6 +80,8 @@ void scene_close(struct scene *s);
 const char *scene_client_name(enum scene_client c);
 /* A signal for the members whose bits (places in the group) are set. Returns how many got it. */
 unsigned scene_signal(struct scene *s, unsigned members, int number);
+/* Of those members, how many run, standing still or not. */
+unsigned scene_running(struct scene *s, unsigned members);
 /* Of those members, how many stand still. */
 unsigned scene_stopped(struct scene *s, unsigned members);
 /* All are killed at once, and nothing is left running. Returns how many there were. */

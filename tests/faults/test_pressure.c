@@ -296,6 +296,7 @@ TEST(restarts_are_no_burst_on_the_directory)
 						.lanes = 1,
 						.replicas = 1,
 						.commits_only = true};
+	const unsigned members = 1u << 1 | 1u << 3;
 	struct scene s;
 	uint64_t usec;
 
@@ -303,8 +304,9 @@ TEST(restarts_are_no_burst_on_the_directory)
 	CHECK(scene_wait(&s, has_half));
 	CHECK_INT(scene_documents(&s), 400);
 	for (unsigned i = 0; i < 3; i++) {
-		CHECK_INT(scene_signal(&s, 1u << 1 | 1u << 3, SIGKILL), 2);
+		CHECK_INT(scene_signal(&s, members, SIGKILL), 2);
 		scene_pass(&s, 500 * USEC_PER_MSEC);
+		WAIT_FOR(&s, scene_running(&s, members) == 2);
 	}
 	CHECK(scene_finish(&s, &usec));
 	CHECK_INT(scene_documents(&s), 400);
