@@ -59,7 +59,7 @@ static int header_decode(struct span header, struct cid *ret_root)
 		} else if (span_is(key, "version")) {
 			error = cbor_get_integer(&r, &version);
 		} else {
-			error = cbor_skip(&r, NULL);
+			error = cbor_map_skip(&r, &map);
 		}
 		if (error < 0)
 			return error;

@@ -380,30 +380,40 @@ static inline int enter_next(struct reader *r, struct level *l)
 	return 0;
 }
 
-int cbor_skip(struct reader *r, struct span *ret_raw)
+/* Within so many containers, and after so many items. On failure the reader is in any state. */
+static inline int skip(struct reader *in, size_t outside, size_t *items)
 {
 	struct level levels[LIMIT_CBOR_DEPTH];
-	size_t depth = 0, items = 0;
-	struct reader in = *r;
+	size_t depth = 0;
 	struct cbor_item item;
 
 	do {
-		if (++items > LIMIT_CBOR_ITEMS)
+		if (++*items > LIMIT_CBOR_ITEMS)
 			return -EBADMSG;
-		if (depth > 0 && enter_next(&in, &levels[depth - 1]) < 0)
+		if (depth > 0 && enter_next(in, &levels[depth - 1]) < 0)
 			return -EBADMSG;
-		if (get_item(&in, &item) < 0)
+		if (get_item(in, &item) < 0)
 			return -EBADMSG;
 		if (item.type == CBOR_ARRAY || item.type == CBOR_MAP) {
-			if (depth == ARRAY_SIZE(levels))
+			if (outside + depth == ARRAY_SIZE(levels))
 				return -EBADMSG;
 			levels[depth].is_map = item.type == CBOR_MAP;
-			levels[depth].map = (struct cbor_map){item.count, SPAN_EMPTY};
+			levels[depth].map = (struct cbor_map){.left = item.count};
 			depth++;
 		}
 		while (depth > 0 && levels[depth - 1].map.left == 0)
 			depth--;
 	} while (depth > 0);
+	return 0;
+}
+
+int cbor_skip(struct reader *r, struct span *ret_raw)
+{
+	struct reader in = *r;
+	size_t items = 0;
+
+	if (skip(&in, 0, &items) < 0)
+		return -EBADMSG;
 	if (ret_raw)
 		*ret_raw = span_of(r->ptr, r->left - in.left);
 	*r = in;
@@ -425,7 +435,7 @@ int cbor_map_open(struct reader *r, struct cbor_map *ret)
 
 	if (get_count(r, MAJOR_MAP, &count) < 0)
 		return -EBADMSG;
-	*ret = (struct cbor_map){count, SPAN_EMPTY};
+	*ret = (struct cbor_map){.left = count, .items = 1};
 	return 0;
 }
 
@@ -436,6 +446,19 @@ int cbor_map_key(struct reader *r, struct cbor_map *m, struct span *ret_key)
 	assert(m->left > 0);
 	if (get_key(&in, m, ret_key) < 0)
 		return -EBADMSG;
+	m->items++;
+	*r = in;
+	return 0;
+}
+
+int cbor_map_skip(struct reader *r, struct cbor_map *m)
+{
+	struct reader in = *r;
+	size_t items = m->items - 1; /* its key has counted the value */
+
+	if (skip(&in, 1, &items) < 0)
+		return -EBADMSG;
+	m->items = items;
 	*r = in;
 	return 0;
 }

@@ -65,6 +65,7 @@ int cbor_array_open(struct reader *r, size_t *ret_count) MUST_CHECK;
 struct cbor_map {
 	size_t left;
 	struct span last_key;
+	size_t items; /* so far, the map among them */
 };
 
 int cbor_map_open(struct reader *r, struct cbor_map *ret) MUST_CHECK;
@@ -75,6 +76,9 @@ static inline bool cbor_map_more(const struct cbor_map *m)
 /* The next key, its place in the order checked; the value is next in the reader and must be taken
  * before the next key. */
 int cbor_map_key(struct reader *r, struct cbor_map *m, struct span *ret_key) MUST_CHECK;
+/* As cbor_skip, of the value of the key that came last, in a map that is in no other item: the
+ * limits on nesting and items are for the map as a whole. */
+int cbor_map_skip(struct reader *r, struct cbor_map *m) MUST_CHECK;
 
 /* Encoding. The caller gives map keys in their order. */
 void cbor_put_integer(struct buf *b, int64_t v);

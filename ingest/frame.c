@@ -14,15 +14,15 @@ struct header {
 
 /* A value of another type than the one wanted counts as absent; one that is no CBOR is an error. */
 
-static int get_integer(struct reader *r, bool *ret_has, int64_t *ret)
+static int get_integer(struct reader *r, struct cbor_map *m, bool *ret_has, int64_t *ret)
 {
 	*ret_has = cbor_get_integer(r, ret) == 0;
-	return *ret_has ? 0 : cbor_skip(r, NULL);
+	return *ret_has ? 0 : cbor_map_skip(r, m);
 }
 
-static int get_text(struct reader *r, struct span *ret)
+static int get_text(struct reader *r, struct cbor_map *m, struct span *ret)
 {
-	return cbor_get_text(r, ret) == 0 ? 0 : cbor_skip(r, NULL);
+	return cbor_get_text(r, ret) == 0 ? 0 : cbor_map_skip(r, m);
 }
 
 static int scan_header(struct reader *r, struct header *ret)
@@ -36,11 +36,11 @@ static int scan_header(struct reader *r, struct header *ret)
 		if (error)
 			break;
 		if (span_is(key, "op"))
-			error = get_integer(r, &ret->has_op, &ret->op);
+			error = get_integer(r, &map, &ret->has_op, &ret->op);
 		else if (span_is(key, "t"))
-			error = get_text(r, &ret->type);
+			error = get_text(r, &map, &ret->type);
 		else
-			error = cbor_skip(r, NULL);
+			error = cbor_map_skip(r, &map);
 	}
 	return error;
 }
@@ -52,33 +52,34 @@ struct wanted {
 	bool rev;
 };
 
-static int take_rev(struct reader *r, struct frame *f)
+static int take_rev(struct reader *r, struct cbor_map *m, struct frame *f)
 {
 	struct span rev = SPAN_EMPTY;
-	int error = get_text(r, &rev);
+	int error = get_text(r, m, &rev);
 
 	if (!error && tid_is_valid(rev))
 		f->rev_usec = tid_usec(rev);
 	return error;
 }
 
-static int take_field(struct reader *r, struct span key, const struct wanted *w, struct frame *f)
+static int take_field(struct reader *r, struct cbor_map *m, struct span key, const struct wanted *w,
+		      struct frame *f)
 {
 	int64_t seq = 0;
 	bool has;
 	int error;
 
 	if (w->did && span_is(key, w->did))
-		return get_text(r, &f->did);
+		return get_text(r, m, &f->did);
 	if (w->name && span_is(key, w->name))
-		return get_text(r, &f->name);
+		return get_text(r, m, &f->name);
 	if (w->name && span_is(key, "message"))
-		return get_text(r, &f->message);
+		return get_text(r, m, &f->message);
 	if (w->rev && span_is(key, "rev"))
-		return take_rev(r, f);
+		return take_rev(r, m, f);
 	if (!span_is(key, "seq"))
-		return cbor_skip(r, NULL);
-	error = get_integer(r, &has, &seq);
+		return cbor_map_skip(r, m);
+	error = get_integer(r, m, &has, &seq);
 	if (!error && has && seq > 0 && seq < LIMIT_SEQ)
 		f->seq = (uint64_t)seq;
 	return error;
@@ -93,7 +94,7 @@ static int scan_payload(struct reader *r, const struct wanted *w, struct frame *
 	for (error = cbor_map_open(r, &map); !error && cbor_map_more(&map);) {
 		error = cbor_map_key(r, &map, &key);
 		if (!error)
-			error = take_field(r, key, w, f);
+			error = take_field(r, &map, key, w, f);
 	}
 	return error;
 }

@@ -72,7 +72,7 @@ uint8_t log_index_kind(struct span frame)
 		if (cbor_map_key(&r, &map, &key) < 0)
 			return 0;
 		if (!span_is(key, "t")) {
-			if (cbor_skip(&r, NULL) < 0)
+			if (cbor_map_skip(&r, &map) < 0)
 				return 0;
 			continue;
 		}

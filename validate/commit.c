@@ -57,7 +57,8 @@ static int get_sig(struct reader *r, struct commit *c)
 	return 0;
 }
 
-static int get_field(struct reader *r, struct span key, struct commit *c, unsigned *seen)
+static int get_field(struct reader *r, struct cbor_map *map, struct span key, struct commit *c,
+		     unsigned *seen)
 {
 	if (span_is(key, "did")) {
 		*seen |= HAS_DID;
@@ -83,7 +84,7 @@ static int get_field(struct reader *r, struct span key, struct commit *c, unsign
 		*seen |= HAS_VERSION;
 		return get_version(r);
 	}
-	return cbor_skip(r, NULL);
+	return cbor_map_skip(r, map);
 }
 
 enum verdict commit_decode(struct span block, struct commit *ret)
@@ -98,7 +99,7 @@ enum verdict commit_decode(struct span block, struct commit *ret)
 		return VERDICT_COMMIT_BAD_OBJECT;
 	c.field_count = map.left;
 	while (cbor_map_more(&map))
-		if (cbor_map_key(&r, &map, &key) < 0 || get_field(&r, key, &c, &seen) < 0)
+		if (cbor_map_key(&r, &map, &key) < 0 || get_field(&r, &map, key, &c, &seen) < 0)
 			return VERDICT_COMMIT_BAD_OBJECT;
 	if (seen != HAS_ALL || r.left > 0)
 		return VERDICT_COMMIT_BAD_OBJECT;

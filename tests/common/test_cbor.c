@@ -317,6 +317,53 @@ static int check_nested(uint8_t head, const char *key, size_t depth)
 	return error;
 }
 
+/* A map that is walked from key to key, and its values skipped. */
+static int walk(struct span bytes)
+{
+	struct reader r = reader_of(bytes);
+	struct cbor_map map;
+	struct span key;
+	int error;
+
+	for (error = cbor_map_open(&r, &map); !error && cbor_map_more(&map);) {
+		error = cbor_map_key(&r, &map, &key);
+		if (!error)
+			error = cbor_map_skip(&r, &map);
+	}
+	return error;
+}
+
+/* The limits are on the map as a whole, whoever looks at it. */
+TEST(a_walk_ends_where_a_check_does)
+{
+	static const size_t fill = LIMIT_CBOR_ITEMS - LIMIT_CBOR_CONTAINER - 1 - 4;
+	struct buf b;
+
+	buf_init(&b, MIB(1));
+	for (size_t more = 0; more < 2; more++) {
+		/* {"a": [[... 0]]} */
+		buf_clear(&b);
+		test_hex("a16161", &b);
+		for (size_t i = 0; i < LIMIT_CBOR_DEPTH - 1 + more; i++)
+			buf_put_u8(&b, 0x81);
+		buf_put_u8(&b, 0);
+		CHECK_INT(walk(buf_span(&b)), more ? -EBADMSG : 0);
+		CHECK_INT(cbor_check(buf_span(&b)), walk(buf_span(&b)));
+		/* {"a": 0, "b": [...], "c": [...], "d": 0} */
+		buf_clear(&b);
+		test_hex("a46161006162", &b);
+		cbor_put_array(&b, LIMIT_CBOR_CONTAINER);
+		memset(buf_extend(&b, LIMIT_CBOR_CONTAINER), 0xf6, LIMIT_CBOR_CONTAINER);
+		test_hex("6163", &b);
+		cbor_put_array(&b, fill + more);
+		memset(buf_extend(&b, fill + more), 0xf6, fill + more);
+		test_hex("616400", &b);
+		CHECK_INT(walk(buf_span(&b)), more ? -EBADMSG : 0);
+		CHECK_INT(cbor_check(buf_span(&b)), walk(buf_span(&b)));
+	}
+	buf_release(&b);
+}
+
 TEST(depth_has_a_limit)
 {
 	CHECK_INT(check_nested(0x81, "", LIMIT_CBOR_DEPTH), 0);

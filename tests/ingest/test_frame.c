@@ -181,6 +181,24 @@ TEST(names_of_info_and_error)
 	buf_release(&b);
 }
 
+/* The payload's own map is the first level. */
+TEST(nesting_has_a_limit)
+{
+	struct frame f;
+	struct buf b;
+
+	buf_init(&b, KIB(1));
+	for (size_t more = 0; more < 2; more++) {
+		buf_clear(&b);
+		test_hex(HEADER_COMMIT "a1" KEY_OPS, &b);
+		for (size_t i = 0; i < LIMIT_CBOR_DEPTH - 1 + more; i++)
+			buf_put_u8(&b, 0x81);
+		buf_put_u8(&b, 0);
+		CHECK_INT(frame_scan(buf_span(&b), &f), more ? -EBADMSG : 0);
+	}
+	buf_release(&b);
+}
+
 TEST(truncations)
 {
 	struct buf b;

@@ -12,6 +12,8 @@
 #define ZERO_DIGEST "0000000000000000 0000000000000000 0000000000000000 0000000000000000"
 #define CID_HEX     "d82a5825 0001711220" ZERO_DIGEST
 #define RAW_CID_HEX "d82a5825 0001551220" ZERO_DIGEST
+#define ARRAYS_10   "81818181818181818181"
+#define ARRAYS_30   ARRAYS_10 ARRAYS_10 ARRAYS_10
 
 static void make_object(struct buf *out, bool has_extra)
 {
@@ -119,6 +121,8 @@ TEST(every_field_has_its_rule)
 		{"zebra", "a0", VERDICT_ACCEPTED},
 		{"zebra", "1800", VERDICT_COMMIT_BAD_OBJECT},
 		{"zebra", "fb3ff0000000000000", VERDICT_COMMIT_BAD_OBJECT},
+		{"zebra", ARRAYS_30 "81 00", VERDICT_ACCEPTED},
+		{"zebra", ARRAYS_30 "81 81 00", VERDICT_COMMIT_BAD_OBJECT},
 	};
 	struct buf block, value, changed;
 	struct commit c;
