@@ -365,6 +365,7 @@ TEST(stages_end_in_time)
 	for (unsigned i = 0; i < ARRAY_SIZE(limits); i++)
 		CHECK(end_usec(&s, i) < limits[i] * USEC_PER_SEC + SCENE_STALL_USEC);
 	/* What is on its way to a stage that stands still is not waited for any longer. */
+	WAIT_FOR(&s, scene_running(&s, 1u << 2) == 1);
 	WAIT_FOR(&s, metric(&s, "ingest", "relay_window_events") > 0);
 	CHECK_INT(scene_signal(&s, 1u << 2, SIGSTOP), 1);
 	WAIT_FOR(&s, metric(&s, "ingest", "relay_window_age_seconds") >= 1);
